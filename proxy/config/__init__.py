@@ -1,0 +1,1 @@
+"""YAML -> typed settings; every error as file:line:column, all at once."""

@@ -1,0 +1,164 @@
+"""The typed configuration (DESIGN section 7). Frozen: a reload makes a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from proxy.domain.model import Protocol
+from proxy.domain.secret import Secret
+
+
+class FrontTls(StrEnum):
+    IMPLICIT = "implicit"
+    STARTTLS = "starttls"
+
+
+class BackendTls(StrEnum):
+    IMPLICIT = "implicit"
+    STARTTLS = "starttls"
+    NONE = "none"
+
+
+class ClientAddress(StrEnum):
+    """How a backend learns the client's address."""
+
+    ID = "id"
+    """IMAP ID x-originating-ip before login (Dovecot's login_trusted_networks)."""
+    XCLIENT = "xclient"
+    PROXY_V2 = "proxy_v2"
+    NONE = "none"
+
+
+class Strategy(StrEnum):
+    """Login strategies; one file each in proxy/backends."""
+
+    DOVECOT_TOKEN = "dovecot_token"
+    MASTER_USER = "master_user"
+    XCLIENT = "xclient"
+    STATIC = "static"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """host:port to listen on or connect to; host is an IP literal or (backends only) a name."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPair:
+    """PEM files; `names` are the SNI names it serves (empty: those in the certificate)."""
+
+    certificate: Path
+    key: Path
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Portal:
+    """Where people sign in. `url` is shown verbatim in every refusal."""
+
+    url: str
+    listen: Address
+    tls: TlsPair | None
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """One listening legacy protocol."""
+
+    name: str
+    """`imap:993` …: protocol and port, unique; used in logs."""
+    protocol: Protocol
+    listen: Address
+    tls: FrontTls
+    backend: str
+    proxy_protocol_from: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A backend's login strategy and its parameters; which are set depends on the strategy."""
+
+    strategy: Strategy
+    user: str = ""
+    password: Secret | None = None
+    separator: str | None = None
+    """master_user: `user<separator>master`; None: SASL authzid."""
+    issuer: str = ""
+    client_id: str = ""
+    audience: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The server behind a front."""
+
+    name: str
+    protocol: Protocol
+    addresses: tuple[Address, ...]
+    tls: BackendTls
+    ca: Path | None
+    server_name: str | None
+    """Name its certificate must carry; None: the host of its address."""
+    username: str
+    """Template of {account}, {local}, {domain}: what the backend calls an account without a backend name."""
+    login: Login
+    client_address: ClientAddress
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    app_password_limit: int = 40
+    app_password_max_age: float | None = None
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """DESIGN section 4. Seconds and counts; every one bounded."""
+
+    refusal_delay: float = 1.0
+    login_timeout: float = 60.0
+    refusals_per_connection: int = 10
+    connections_per_network: int = 100
+    sessions_per_app_password: int = 50
+    sessions_per_account: int = 200
+    shaped_per_network: int = 60
+    shaped_per_account_and_network: int = 20
+    window: float = 600.0
+    penalty: float = 15.0
+    penalty_max: float = 600.0
+    shared_networks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A whole, valid configuration."""
+
+    path: Path
+    store: str
+    """sqlite:/path (postgresql://… is a later issue)."""
+    state_dir: Path
+    run_dir: Path
+    workers: int | None
+    """None: one per CPU (`auto`)."""
+    tls: tuple[TlsPair, ...]
+    portal: Portal
+    default_domain: str
+    domains: tuple[str, ...]
+    hostname: str
+    """What fronts call themselves in greetings."""
+    fronts: tuple[Front, ...]
+    backends: dict[str, Backend]
+    policy: Policy = field(default_factory=Policy)
+    limits: Limits = field(default_factory=Limits)
+    node: str = "node1"
+    """This machine's name in sessions and audit; default the short host name."""

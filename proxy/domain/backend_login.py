@@ -1,0 +1,34 @@
+"""What sidegate presents to a backend on an account's behalf. Login strategies (proxy/backends) make these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.domain.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class PlainLogin:
+    """SASL PLAIN (RFC 4616). `authzid` may be empty: then `authcid` is all there is (`user*master`, static)."""
+
+    authzid: str
+    authcid: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class BearerLogin:
+    """SASL OAUTHBEARER (RFC 7628) with a token for one account."""
+
+    user: str
+    token: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class XclientLogin:
+    """Postfix XCLIENT LOGIN=, always sent together with ADDR."""
+
+    user: str
+
+
+BackendLogin = PlainLogin | BearerLogin | XclientLogin

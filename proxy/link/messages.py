@@ -1,0 +1,349 @@
+"""What front workers, supervisor and core say to each other: 4-byte length + one msgpack-encoded struct.
+
+Fields are only ever added at the end with a default, so that a side of version N understands N-1
+(DESIGN section 2). Structs with secrets have a blank repr.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import msgspec
+
+LINK_VERSION = 1
+MAX_MESSAGE = 8 * 1024 * 1024
+"""Bytes; a longer frame closes the link (a listing of 20,000 sessions is about 4 MiB)."""
+
+_LENGTH = struct.Struct(">I")
+
+
+class Message(msgspec.Struct, tag=True, array_like=True, gc=False):
+    """Base of everything on the link."""
+
+
+class _Secretive(Message):
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
+# ---- from a front worker ---------------------------------------------------------------------
+
+
+class LiveSession(msgspec.Struct, array_like=True):
+    """A session that outlived the core the worker was connected to, or one row of a census."""
+
+    session_id: str
+    account_id: int
+    app_password_id: int
+    generation: int
+    protocol: str
+    backend: str
+    address: str
+    port: int
+    local_address: str
+    local_port: int
+    tls: str | None
+    program: str | None
+    started: float
+    bytes_in: int
+    """From the client."""
+    bytes_out: int
+    """To the client."""
+    messages: int = 0
+    recipients: int = 0
+
+
+class Hello(Message):
+    """First message of every peer. `role` is front or supervisor; the pid comes from the socket's credentials."""
+
+    version: int
+    role: str
+    sessions: list[LiveSession]
+
+
+class Ask(_Secretive):
+    """A login attempt whose secret is shaped like an app password (or a bearer token)."""
+
+    question: int
+    """Numbered by the worker; the Verdict carries it back."""
+    session_id: str
+    front: str
+    protocol: str
+    login_name: str
+    authzid: str
+    bearer: bool
+    secret: str
+    mechanism: str
+    address: str
+    port: int
+    local_address: str
+    local_port: int
+    tls: str | None
+    program: str | None
+
+
+class Started(Message):
+    """The backend took the login and the client has been told OK."""
+
+    session_id: str
+    backend: str
+    """Address it is connected to, host:port."""
+    program: str | None
+
+
+class Ended(Message):
+    """A session registered by a Verdict is over, or never started (`fault` set: wire.events.Fault)."""
+
+    session_id: str
+    why: str
+    bytes_in: int
+    bytes_out: int
+    messages: int = 0
+    recipients: int = 0
+    fault: str | None = None
+    detail: str = ""
+
+
+class Program(Message):
+    """A running session told what program it is (IMAP ID after login)."""
+
+    session_id: str
+    program: str
+
+
+class RefusalRow(msgspec.Struct, array_like=True):
+    """Refusals that cost no question, counted over a second. `login_name` only where the bytes can be one, else empty."""
+
+    protocol: str
+    reason: str
+    network: str
+    address: str
+    """Of the last try."""
+    login_name: str
+    program: str | None
+    mechanism: str
+    tls: str | None
+    session_id: str
+    """Of the last try."""
+    count: int
+    backend: str = ""
+    detail: str = ""
+
+
+class Refusals(Message):
+    """At most once a second; `overflow` counts tries that found the table of 1,000 rows full."""
+
+    rows: list[RefusalRow]
+    overflow: int
+
+
+class CutDone(Message):
+    """Every session the Cut named is closed here; `count` of them were live."""
+
+    cut: int
+    count: int
+
+
+class Census(Message):
+    """Answer to TakeCensus: every live session of this worker."""
+
+    census: int
+    sessions: list[LiveSession]
+
+
+class BackendNews(Message):
+    """A probe's result: reachable or not, for log and doctor."""
+
+    backend: str
+    address: str
+    ok: bool
+    detail: str
+
+
+# ---- from the core ---------------------------------------------------------------------------
+
+
+class TlsFiles(msgspec.Struct, array_like=True):
+    """PEM paths that the worker opens itself."""
+
+    certificate: str
+    key: str
+    names: list[str] = []
+    """SNI names this pair serves; the first pair is the default."""
+
+
+class FrontSetting(msgspec.Struct, array_like=True):
+    """One front, secret-free."""
+
+    name: str
+    protocol: str
+    tls: str
+    """implicit | starttls."""
+    backend: str
+    proxy_protocol_from: list[str]
+
+
+class BackendSetting(msgspec.Struct, array_like=True):
+    """One backend, secret-free."""
+
+    name: str
+    protocol: str
+    addresses: list[str]
+    """host:port, tried in order."""
+    tls: str
+    """implicit | starttls | none."""
+    ca: str | None
+    server_name: str | None
+    client_address: str
+    """id | xclient | proxy_v2 | none."""
+
+
+class LimitSetting(msgspec.Struct, array_like=True):
+    """Limits a front worker holds itself. Seconds and counts."""
+
+    refusal_delay: float = 1.0
+    login_timeout: float = 60.0
+    handshake_timeout: float = 10.0
+    refusals_per_connection: int = 10
+    connections_per_network: int = 100
+    shared_networks: list[str] = []
+    question_timeout: float = 5.0
+    connect_timeout: float = 5.0
+    backend_timeout: float = 10.0
+    probe_interval: float = 300.0
+    sessions_per_worker: int = 9000
+
+
+class Welcome(Message):
+    """First message to a front worker: its settings, and which of its sessions must go before any verdict."""
+
+    version: int
+    hostname: str
+    portal_url: str
+    tls: list[TlsFiles]
+    fronts: list[FrontSetting]
+    backends: list[BackendSetting]
+    limits: LimitSetting
+    cut: list[str]
+    """Session ids."""
+
+
+class Reload(Message):
+    """New settings for connections made from now on (SIGHUP)."""
+
+    hostname: str
+    portal_url: str
+    tls: list[TlsFiles]
+    fronts: list[FrontSetting]
+    backends: list[BackendSetting]
+    limits: LimitSetting
+
+
+class LoginSetting(msgspec.Struct, array_like=True):
+    """A domain.backend_login on the wire: kind plain | bearer | xclient."""
+
+    kind: str
+    authzid: str
+    authcid: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return "<LoginSetting>"
+
+
+class Accept(_Secretive):
+    """Verdict: log in. The worker indexes the session before it contacts the backend."""
+
+    question: int
+    session_id: str
+    account_id: int
+    app_password_id: int
+    generation: int
+    login: LoginSetting
+
+
+class Refuse(Message):
+    """Verdict: no. `reason` is a domain.verdicts.Reason (also for "cannot decide now")."""
+
+    question: int
+    reason: str
+
+
+class Cut(Message):
+    """Close these now, whatever they do, and confirm within a second. Selectors add up."""
+
+    cut: int
+    app_passwords: list[int]
+    accounts: list[int]
+    sessions: list[str]
+
+
+class Limited(Message):
+    """The networks over a limit just now (whole list): their junk is reported without name and program."""
+
+    networks: list[str]
+
+
+class TakeCensus(Message):
+    """Report every live session, with its bytes so far."""
+
+    census: int
+
+
+class Kill(Message):
+    """To supervisors: this worker did not confirm a cut in time. End it, if it is yours."""
+
+    pid: int
+    why: str
+
+
+FromPeer = Hello | Ask | Started | Ended | Program | Refusals | CutDone | Census | BackendNews
+FromCore = Welcome | Reload | Accept | Refuse | Cut | Limited | TakeCensus | Kill
+
+_encoder = msgspec.msgpack.Encoder()
+_peer_decoder = msgspec.msgpack.Decoder(FromPeer)
+_core_decoder = msgspec.msgpack.Decoder(FromCore)
+
+
+class LinkError(Exception):
+    """The other side sent what no side of any version sends; close the link."""
+
+
+def encode(message: Message) -> bytes:
+    """One frame."""
+    payload = _encoder.encode(message)
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def _frames(buffer: bytearray) -> Iterator[bytes]:
+    start, end = 0, len(buffer)
+    try:
+        while end - start >= 4:
+            (length,) = _LENGTH.unpack_from(buffer, start)
+            if length > MAX_MESSAGE:
+                raise LinkError("frame too long")
+            if end - start - 4 < length:
+                return
+            yield bytes(buffer[start + 4 : start + 4 + length])
+            start += 4 + length
+    finally:
+        del buffer[:start]
+
+
+def messages_from_peer(buffer: bytearray) -> Iterator[FromPeer]:
+    """Every whole message at the front of `buffer`, which is consumed. LinkError on rubbish."""
+    for frame in _frames(buffer):
+        try:
+            yield _peer_decoder.decode(frame)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise LinkError("undecodable message") from error
+
+
+def messages_from_core(buffer: bytearray) -> Iterator[FromCore]:
+    """As messages_from_peer, for the other direction."""
+    for frame in _frames(buffer):
+        try:
+            yield _core_decoder.decode(frame)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise LinkError("undecodable message") from error
