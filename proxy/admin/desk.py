@@ -1,0 +1,88 @@
+"""What every use case works with: the desk, and who sits at it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from proxy.config.settings import Config
+from proxy.link.messages import LiveSession
+
+if TYPE_CHECKING:
+    from proxy.domain.session_table import SessionTable
+    from proxy.store.threads import StoreThreads
+
+
+class ActorKind(StrEnum):
+    """What gives an actor the right to act."""
+
+    OPERATOR = "operator"
+    """Whoever may open admin.sock: root and sidegate's own group on this host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks for a change; written into the audit record."""
+
+    who: str
+    """For people: `operator:alice` (the host's user name), never empty."""
+    kind: ActorKind = ActorKind.OPERATOR
+
+
+class Cut(Protocol):
+    """Ends sessions everywhere; selectors add up. Returns how many were live, once the workers confirmed it."""
+
+    def __call__(
+        self, *, app_passwords: Sequence[int] = (), accounts: Sequence[int] = (), sessions: Sequence[str] = ()
+    ) -> Awaitable[int]: ...
+
+
+@dataclass(slots=True)
+class Desk:
+    """Built once by the core; the first argument of every use case."""
+
+    store: StoreThreads
+    config: Config
+    peppers: dict[int, bytes] = field(repr=False)
+    """By version; the highest mints."""
+    node: str
+    clock: Callable[[], float]
+    """Seconds since the epoch."""
+    randbelow: Callable[[int], int]
+    sessions: SessionTable
+    changed: Callable[[int], None]
+    """An account, or one of its app passwords, is no longer what it was: drop what is remembered about it."""
+    cut: Cut
+    census: Callable[[], Awaitable[list[LiveSession]]]
+    """Every live session with its bytes so far, as the workers count them now."""
+
+
+class Refusal(Exception):
+    """A use case says no. `code` is for programs and stable, the text for people: what, where, what to do next."""
+
+    code = "refused"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class NotFound(Refusal):
+    """Nothing of that name is here."""
+
+    code = "not_found"
+
+
+class Conflict(Refusal):
+    """It would collide with what is here already."""
+
+    code = "conflict"
+
+
+class Invalid(Refusal):
+    """A value that cannot be meant; the text names it."""
+
+    code = "invalid"
