@@ -1,0 +1,108 @@
+"""Log lines stay one line, whatever their values hold."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from proxy import logs
+from proxy.domain.secret import Secret
+
+
+@pytest.fixture(autouse=True)
+def _setup(monkeypatch):
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    logs.setup("info")
+
+
+def line(capsys) -> str:
+    written = capsys.readouterr().err
+    assert written.count("\n") == 1, written
+    return written.rstrip("\n")
+
+
+def test_one_line_in_dovecots_words(capsys):
+    logs.get("core").info(
+        "login accepted", user="alice@example.org", method="PLAIN", rip="203.0.113.9", TLS="TLSv1.3", session="k3Jx"
+    )
+    time, _, rest = line(capsys).partition(" ")
+    assert time.startswith("time=20")
+    assert time.endswith("Z")
+    assert rest == (
+        'level=info logger=core event="login accepted" user=<alice@example.org> method=PLAIN rip=203.0.113.9 '
+        "TLS=TLSv1.3 session=<k3Jx>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("a\nb", '"a\\x0ab"'),
+        ("a\r\nlevel=error", '"a\\x0d\\x0alevel=error"'),
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("\x9b2J", "\\x9b2J"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("a\u2028b", '"a\\u2028b"'),
+        ("\udc80", "\\udc80"),
+        ("a\x00b", "a\\x00b"),
+        ('say "hi"', '"say \\"hi\\""'),
+        ("back\\slash", '"back\\\\slash"'),
+        ("a=b", '"a=b"'),
+        ("", '""'),
+        ("100% %s", '"100% %s"'),
+        ("münchen", "münchen"),
+        (None, "None"),
+        (12, "12"),
+    ],
+)
+def test_a_value_is_one_token(raw, shown):
+    assert logs.clean(raw) == shown
+
+
+@pytest.mark.parametrize("raw", ["x" * 10_000, "é" * 600, "\x00" * 513, "😀" * 200])
+def test_a_value_ends_at_512_bytes(raw):
+    text = logs.clean(raw)
+    assert text.endswith("…")
+    assert len(text.replace("\\x00", "\x00").encode()) <= logs.MAX_VALUE
+
+
+def test_none_is_left_out_and_secrets_do_not_show(capsys):
+    logs.get("core").info("event", program=None, password=Secret("canary-hunter2"))
+    text = line(capsys)
+    assert "program" not in text
+    assert "canary" not in text
+    assert text.endswith("password=<secret>")
+
+
+def test_an_exception_is_one_value_without_locals(capsys):
+    password = "canary-hunter2"
+    try:
+        raise ValueError(f"bad\nthing {len(password)}")
+    except ValueError:
+        logs.get("core").exception("could not")
+    text = line(capsys)
+    assert 'level=error logger=core event="could not" exception="ValueError: bad\\x0athing 14 at test_logs.py:' in text
+    assert "canary" not in text
+
+
+def test_the_journal_gets_its_priority_and_no_time(capsys, monkeypatch):
+    monkeypatch.setenv("JOURNAL_STREAM", "8:123")
+    logs.setup("debug")
+    log = logs.get("core")
+    for level, number in (("debug", 7), ("info", 6), ("warning", 4), ("error", 3)):
+        getattr(log, level)("x")
+        assert line(capsys) == f"<{number}>level={level} logger=core event=x"
+
+
+def test_levels_below_the_threshold_are_silent(capsys):
+    logs.setup("warning")
+    logs.get("core").info("quiet")
+    assert capsys.readouterr().err == ""
+
+
+def test_libraries_speak_from_warning_on(capsys):
+    logging.getLogger("uvicorn.access").info("GET /")
+    assert capsys.readouterr().err == ""
+    logging.getLogger("uvicorn.error").warning("odd %s 100%%", "x\n")
+    assert line(capsys).endswith('level=warning logger=uvicorn.error event="odd x\\x0a 100%"')
