@@ -1,0 +1,71 @@
+"""What a child process owes its supervisor: a status pipe, and not to outlive it.
+
+On the pipe go `R` once when the child is ready, then `.` every second for as long as its event loop turns.
+Silence makes the supervisor kill the child; a pipe without a reader makes the child end itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import select
+import signal
+from collections.abc import Callable
+from typing import Protocol as Interface
+
+BEAT = 1.0
+"""Seconds between two signs of life."""
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+
+
+class _Timers(Interface):
+    """The part of an asyncio loop that is needed here."""
+
+    def call_later(self, delay: float, callback: Callable[[], object]) -> object: ...
+
+
+def settle(status_fd: int | None) -> None:
+    """First thing in a child's main(): die with the parent, leave no core file, leave Ctrl-C to the supervisor.
+
+    Without a status pipe (started by hand) only the core file is ruled out.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no ptrace, no /proc/PID/mem for other processes of this uid
+    if status_fd is None:
+        return
+    os.set_inheritable(status_fd, False)
+    os.set_blocking(status_fd, False)
+    # A terminal's Ctrl-C reaches the whole process group; the supervisor decides in which order it stops.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    poll = select.poll()
+    poll.register(status_fd, 0)
+    if poll.poll(0):  # POLLERR: the parent died before prctl was in force
+        os._exit(1)
+
+
+def report_ready(timers: _Timers, status_fd: int, orphaned: Callable[[], object]) -> None:
+    """Say ready, then keep beating on `timers`; `orphaned` is called once when the supervisor is gone."""
+
+    def beat(sign: bytes) -> None:
+        if _write(status_fd, sign):
+            timers.call_later(BEAT, lambda: beat(b"."))
+        else:
+            orphaned()
+
+    beat(b"R")
+
+
+def _write(fd: int, sign: bytes) -> bool:
+    """False when nobody holds the other end. A full pipe (a stopped supervisor) is no reason to go."""
+    try:
+        os.write(fd, sign)
+    except BlockingIOError:
+        return True
+    except BrokenPipeError:
+        return False
+    return True
