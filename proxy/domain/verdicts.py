@@ -73,7 +73,10 @@ SHOWN: dict[Reason, Shown] = {
     Reason.BUSY: Shown.UNAVAILABLE,
     Reason.INTERNAL_ERROR: Shown.UNAVAILABLE,
 }
-"""One row per reason (a test holds that). The reply depends on the shape of what was sent, never on what the store knows."""
+"""One row per reason (a test holds that).
+
+The reply depends on the shape of what was sent, never on what the store knows.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Not this time; the reply is SHOWN[reason]. The ids are known facts for log and history, None where nothing matched."""
+    """Not this time; the reply is SHOWN[reason]. The ids are for log and history, None where nothing matched."""
 
     reason: Reason
     account_id: int | None = None

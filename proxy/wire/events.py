@@ -159,7 +159,7 @@ class FrontMachine(Interface):
 
 
 class BackendMachine(Interface):
-    """The client side of one backend connection, until it is logged in (or probed). Waits for the greeting by itself."""
+    """The client side of one backend connection, until it is logged in (or probed). Waits for the greeting itself."""
 
     state: str
     """Where it stands, in words for the log: banner, starttls, ehlo, xclient, auth …"""
@@ -221,5 +221,5 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]|[\"\\<>]")
 
 
 def clean_program(raw: str) -> str | None:
-    """A program's own name made safe for logs and pages: printable ASCII, at most 128 characters; None if nothing is left."""
+    """A program's own name made safe for logs and pages: printable ASCII, at most 128 characters; None if nothing left."""
     return _UNPRINTABLE.sub("", raw)[:MAX_PROGRAM_LENGTH].strip() or None

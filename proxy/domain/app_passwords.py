@@ -1,0 +1,62 @@
+"""The app password itself: minted, never chosen; its check letter; its index tag (DESIGN section 4).
+
+20 letters of a 23-letter alphabet. 19 are random (85.9 bits); the 20th is sum(i * value_i) mod 23 for
+i = 1..19. 23 is prime and larger than 19, so every single wrong letter and every swap of neighbours shows.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Callable
+
+from proxy.domain.secret import Secret
+
+ALPHABET = "abcdefghjkmnpqrstuvwxyz"
+"""No i, l, o: they are misread."""
+LENGTH = 20
+_VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
+_SHAPE = re.compile(rf"[{ALPHABET}]{{{LENGTH}}}")
+_SEPARATORS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", " -")
+_MAX_RAW = 3 * LENGTH
+"""Characters: with every separator anybody would type; longer is no app password and is not looked at."""
+
+
+def check_letter(letters: str) -> str:
+    """The 20th letter for 19 of the alphabet."""
+    return ALPHABET[sum(i * _VALUES[letter] for i, letter in enumerate(letters, 1)) % len(ALPHABET)]
+
+
+def mint(randbelow: Callable[[int], int]) -> Secret:
+    """A new app password, bare letters. `randbelow(n)` must be cryptographically random (secrets.randbelow)."""
+    letters = "".join(ALPHABET[randbelow(len(ALPHABET))] for _ in range(LENGTH - 1))
+    return Secret(letters + check_letter(letters))
+
+
+def grouped(secret: Secret) -> str:
+    """As it is shown, once: `abcd-efgh-jkmn-pqrs-tuvw`."""
+    letters = secret.reveal()
+    return "-".join(letters[i : i + 4] for i in range(0, LENGTH, 4))
+
+
+def normalize(raw: str) -> str | None:
+    """The bare letters of what a client sent, in any letter case, with or without spaces and hyphens.
+
+    None when it is not shaped like an app password (alphabet, length, check letter): such a secret costs
+    no question and no hash.
+    """
+    if len(raw) > _MAX_RAW:
+        return None
+    letters = raw.translate(_SEPARATORS)
+    if _SHAPE.fullmatch(letters) and check_letter(letters[:-1]) == letters[-1]:
+        return letters
+    return None
+
+
+def tag(pepper: bytes, account_id: int, letters: str) -> int:
+    """32-bit index tag: the start of HMAC-SHA-256(pepper, account id || secret).
+
+    Short on purpose: a full-length tag would itself be a fast verifier and make the Argon2 hash decoration.
+    """
+    message = account_id.to_bytes(8, "big") + letters.encode("ascii")
+    return int.from_bytes(hmac.digest(pepper, message, "sha256")[:4], "big")

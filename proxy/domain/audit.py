@@ -1,0 +1,67 @@
+"""Audit records and the chain over them.
+
+The chain runs over digests (DESIGN section 8): chain_n = SHA-256(chain_{n-1} || digest_n), and a digest
+covers a record's fields and its salt. Erasing a person's fields erases the salt too; the digest stays, so
+the chain still verifies and the digest tells nothing about what was erased.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import astuple, dataclass
+from enum import StrEnum
+
+CHAIN_START = bytes(32)
+
+
+class Event(StrEnum):
+    """What happened. Names are part of the contract of `sidegate audit --json`."""
+
+    ACCOUNT_ADDED = "account_added"
+    ACCOUNT_CHANGED = "account_changed"
+    ACCOUNT_ENABLED = "account_enabled"
+    ACCOUNT_DISABLED = "account_disabled"
+    ACCOUNT_REMOVED = "account_removed"
+    MFA_CHANGED = "mfa_changed"
+    APP_PASSWORD_CREATED = "app_password_created"
+    APP_PASSWORD_CHANGED = "app_password_changed"
+    APP_PASSWORD_REVOKED = "app_password_revoked"
+    APP_PASSWORD_EXPIRED = "app_password_expired"
+    SESSIONS_CUT = "sessions_cut"
+    LOGIN_ACCEPTED = "login_accepted"
+    LOGIN_REFUSED = "login_refused"
+    LOGINS_REFUSED = "logins_refused"
+    """Unshaped refusals of one network in one minute; `detail` has the count."""
+    EXPOSED_IN_CLEAR = "exposed_in_clear"
+    """A secret was sent before TLS."""
+    CONFIG_RELOADED = "config_reloaded"
+    ERASED = "erased"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One record. `actor` is who did it (`operator:UID`, `client`, `sidegate`); accounts are addresses."""
+
+    time: float
+    event: Event
+    actor: str
+    account: str | None = None
+    account_id: int | None = None
+    app_password: str | None = None
+    """Its name."""
+    protocol: str | None = None
+    network: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+
+
+def digest(event: AuditEvent, salt: bytes) -> bytes:
+    """32 bytes that stand for the record. `salt` is 16 random bytes stored beside it."""
+    fields = json.dumps(astuple(event), ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(salt + fields.encode("ascii")).digest()
+
+
+def chain(previous: bytes, record_digest: bytes) -> bytes:
+    """The chain value after a record; CHAIN_START comes before a node's first."""
+    return hashlib.sha256(previous + record_digest).digest()
