@@ -73,7 +73,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BackendReady:
-    """Logged in. `reply` is what the client may hear (IMAP: the text behind the tag, e.g. `OK [CAPABILITY …] Logged in`)."""
+    """Logged in. `reply` is what the client may hear (IMAP: the text behind the tag, `OK [CAPABILITY …] Logged in`)."""
 
     reply: bytes
     offers: frozenset[str] = frozenset()
@@ -146,7 +146,7 @@ class FrontMachine(Interface):
         """The handshake that StartTls asked for is done: forget everything said in the clear."""
 
     def refuse(self, shown: Shown, pass_on: bytes | None = None) -> list[FrontEvent]:
-        """Answer the pending attempt with a refusal, then go on with what was held. `pass_on`: BackendRefused.pass_on."""
+        """Refuse the pending attempt, then go on with what was held. `pass_on`: see BackendRefused."""
 
     def accept(self, ready: BackendReady) -> list[FrontEvent]:
         """Answer the pending attempt: logged in. The machine is finished; trailing_data() is what was held."""
@@ -221,5 +221,5 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e]|[\"\\<>]")
 
 
 def clean_program(raw: str) -> str | None:
-    """A program's own name made safe for logs and pages: printable ASCII, at most 128 characters; None if nothing left."""
+    """A program's own name, safe for logs and pages: printable ASCII, at most 128 characters; None if empty."""
     return _UNPRINTABLE.sub("", raw)[:MAX_PROGRAM_LENGTH].strip() or None
