@@ -63,8 +63,7 @@ class Dovecot:
             "username_attribute = sub\n"
         )
         return (
-            "passdb {\n  driver = oauth2\n  mechanisms = oauthbearer xoauth2\n"
-            f"  args = {self.root}/oauth2.conf\n}}\n"
+            f"passdb {{\n  driver = oauth2\n  mechanisms = oauthbearer xoauth2\n  args = {self.root}/oauth2.conf\n}}\n"
         )
 
     def _config(self, certificate: Path, key: Path, oauth: str) -> str:

@@ -43,7 +43,9 @@ def listening(port: int) -> bool:
 class Server:
     """One server process group with its log file."""
 
-    def __init__(self, argv: list[str], log: Path, ports: Iterable[int] = (), env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, argv: list[str], log: Path, ports: Iterable[int] = (), env: dict[str, str] | None = None
+    ) -> None:
         self.log = log
         self._ports = list(ports)
         with log.open("ab") as output:

@@ -1,0 +1,1 @@
+"""Against the real Dovecot and Postfix."""
