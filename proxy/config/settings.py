@@ -162,3 +162,5 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     node: str = "node1"
     """This machine's name in sessions and audit; default the short host name."""
+    warnings: tuple[str, ...] = ()
+    """What `check` and every start should say: `file:line:column: path: message` each."""

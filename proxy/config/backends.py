@@ -1,0 +1,224 @@
+"""The `backends` section: servers, and how sidegate logs in there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from proxy.config import files, values
+from proxy.config.document import Node, Scalar
+from proxy.config.reader import Bad, Section, section
+from proxy.config.settings import Address, Backend, BackendTls, ClientAddress, Login, Strategy
+from proxy.domain.model import Protocol
+from proxy.domain.secret import Secret
+
+LATER_STRATEGIES = ("proxied_authorization", "service_identity")
+LATER_BACKEND_KEYS = ("account_dn", "service_accounts")
+LATER_LOGIN_KEYS = ("bind_dn",)
+MAIL_PROTOCOLS = (Protocol.IMAP, Protocol.SMTP)
+
+SPEAKS: dict[Strategy, tuple[Protocol, ...]] = {
+    Strategy.DOVECOT_TOKEN: MAIL_PROTOCOLS,
+    Strategy.MASTER_USER: MAIL_PROTOCOLS,
+    Strategy.STATIC: MAIL_PROTOCOLS,
+    Strategy.XCLIENT: (Protocol.SMTP,),
+}
+"""Which protocols a login strategy exists for."""
+
+NEEDS: dict[Strategy, tuple[str, ...]] = {
+    Strategy.DOVECOT_TOKEN: ("issuer", "client_id"),
+    Strategy.MASTER_USER: ("user", "password"),
+    Strategy.STATIC: ("user", "password"),
+    Strategy.XCLIENT: (),
+}
+TAKES: dict[Strategy, tuple[str, ...]] = {
+    Strategy.DOVECOT_TOKEN: ("issuer", "client_id", "audience"),
+    Strategy.MASTER_USER: ("user", "password", "password_file", "separator"),
+    Strategy.STATIC: ("user", "password", "password_file"),
+    Strategy.XCLIENT: (),
+}
+"""Parameters of each strategy: those it cannot do without, and those that mean anything to it."""
+
+REACHES_EVERY_MAILBOX = (Strategy.MASTER_USER, Strategy.STATIC, Strategy.XCLIENT)
+
+NAMES_OF: dict[ClientAddress, tuple[Protocol, ...]] = {
+    ClientAddress.ID: (Protocol.IMAP,),
+    ClientAddress.XCLIENT: (Protocol.SMTP,),
+    ClientAddress.PROXY_V2: MAIL_PROTOCOLS,
+    ClientAddress.NONE: MAIL_PROTOCOLS,
+}
+"""Which protocols can carry a client's address which way."""
+
+
+def protocol(scalar: Scalar) -> Protocol:
+    """A protocol this version speaks; LDAP is known, and answered for itself."""
+    if scalar.text == Protocol.LDAP:
+        raise Bad("ldap is not in this version of sidegate; write imap or smtp")
+    if scalar.text not in MAIL_PROTOCOLS:
+        raise Bad("is neither imap nor smtp")
+    return Protocol(scalar.text)
+
+
+def default_client_address(speaks: Protocol, strategy: Strategy) -> ClientAddress:
+    """What a backend gets unless it says otherwise: IMAP ID costs nothing where the backend does not trust us."""
+    if speaks is Protocol.IMAP:
+        return ClientAddress.ID
+    return ClientAddress.XCLIENT if strategy is Strategy.XCLIENT else ClientAddress.NONE
+
+
+def read_all(top: Section, domains: tuple[str, ...], *, read_files: bool) -> dict[str, Backend]:
+    """Every backend by its name. Wrong ones are recorded and still there, so that fronts find them."""
+    found: dict[str, Backend] = {}
+    for name, mark, node in top.named("backends"):
+        path = f"backends.{name}"
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", name):
+            message = "is no name for a backend; write a letter, then letters, digits, - or _ (31 at most)"
+            top.problems.add(mark, "backends.?", message)
+            continue
+        backend = _backend(name, node, path, top, domains, read_files=read_files)
+        if backend is not None:
+            found[name] = backend
+    if not found and "backends" not in top:
+        top.fail("backends", "is missing; name at least one server: {mail: {protocol: imap, address: …, login: …}}")
+    return found
+
+
+def _backend(
+    name: str, node: Node, path: str, top: Section, domains: tuple[str, ...], *, read_files: bool
+) -> Backend | None:
+    here = section(node, path, top.problems, "backend", LATER_BACKEND_KEYS)
+    if here is None:
+        return None
+    speaks = here.required("protocol", protocol, Protocol.IMAP, "write imap or smtp")
+    addresses = here.each("address", values.backend_address, single=True)
+    if "address" not in here:
+        here.fail("address", 'is missing; write "10.0.0.5:143", or a list to be tried in order')
+    tls = here.required("tls", values.one_of(BackendTls), BackendTls.STARTTLS, "write starttls, implicit or none")
+    insecure = here.get("insecure", values.flag, False)
+    _check_protection(here, tls, addresses, insecure=insecure)
+    login = _login(here, speaks, read_files=read_files)
+    username = here.get("username", values.template, "{account}")
+    _check_username(here, username, login.strategy, domains)
+    return Backend(
+        name=name,
+        protocol=speaks,
+        addresses=addresses,
+        tls=tls,
+        ca=_ca(here, tls, read_files=read_files),
+        server_name=here.get("server_name", values.server_name, None),
+        username=username,
+        login=login,
+        client_address=_client_address(here, speaks, login.strategy),
+        insecure=insecure,
+    )
+
+
+def _check_protection(here: Section, tls: BackendTls, addresses: tuple[Address, ...], *, insecure: bool) -> None:
+    abroad = [address for address in addresses if not values.is_loopback(address.host)]
+    if tls is not BackendTls.NONE:
+        if insecure:
+            here.fail("insecure", f"means nothing with tls: {tls}, which is always verified; remove it")
+        return
+    if abroad and not insecure:
+        message = "none leaves logins and mail readable on the way to an address that is not loopback"
+        here.fail("tls", f"{message}; write starttls or implicit, or say insecure: true")
+    elif abroad:
+        where = ", ".join(str(address) for address in abroad)
+        here.problems.warn(here.mark_of("insecure"), here.at("insecure"), f"logins and mail go to {where} in the clear")
+
+
+def _check_username(here: Section, username: str, strategy: Strategy, domains: tuple[str, ...]) -> None:
+    if strategy is Strategy.STATIC:
+        if "username" in here:
+            here.fail("username", "means nothing with strategy static, which has one user for all; remove it")
+        return
+    wrong = values.same_name_for_two(username, domains)
+    if wrong is not None:
+        here.fail("username", wrong)
+
+
+def _ca(here: Section, tls: BackendTls, *, read_files: bool) -> Path | None:
+    if tls is BackendTls.NONE and ("ca" in here or "server_name" in here):
+        here.fail("ca" if "ca" in here else "server_name", "means nothing with tls: none; remove it")
+
+    def convert(scalar: Scalar) -> Path:
+        path = values.absolute_path(scalar)
+        if read_files:
+            files.check_ca(path)
+        return path
+
+    return here.get("ca", convert, None)
+
+
+def _client_address(here: Section, speaks: Protocol, strategy: Strategy) -> ClientAddress:
+    default = default_client_address(speaks, strategy)
+    chosen = here.get("client_address", values.one_of(ClientAddress), default)
+    if speaks not in NAMES_OF[chosen]:
+        fitting = ", ".join(way for way, protocols in NAMES_OF.items() if speaks in protocols)
+        here.fail("client_address", f"{chosen} does not exist in {speaks}; write one of {fitting}")
+    elif strategy is Strategy.XCLIENT and chosen is not ClientAddress.XCLIENT:
+        here.fail("client_address", "strategy xclient always passes the address by XCLIENT; remove it")
+    return chosen
+
+
+def _login(backend: Section, speaks: Protocol, *, read_files: bool) -> Login:
+    here = backend.section("login", "login", LATER_LOGIN_KEYS)
+    if here is None:
+        if "login" not in backend:
+            backend.fail("login", f"is missing; write {{strategy: one of {', '.join(Strategy)}, …}}")
+        return Login(Strategy.DOVECOT_TOKEN)
+    strategy = here.required("strategy", _strategy, None, f"write one of {', '.join(Strategy)}")
+    password = _password(here, read_files=read_files)
+    login = Login(
+        strategy=strategy or Strategy.DOVECOT_TOKEN,
+        user=here.get("user", values.text, ""),
+        password=password,
+        separator=here.get("separator", values.separator, None),
+        issuer=here.get("issuer", values.text, ""),
+        client_id=here.get("client_id", values.text, ""),
+        audience=here.get("audience", values.text, ""),
+    )
+    if strategy is None:
+        return login
+    if speaks not in SPEAKS[strategy]:
+        here.fail("strategy", f"{strategy} does not exist for {speaks}, only for {', '.join(SPEAKS[strategy])}")
+    for key in ("user", "password", "password_file", "separator", "issuer", "client_id", "audience"):
+        if key in here and key not in TAKES[strategy]:
+            here.fail(key, f"means nothing to strategy {strategy}; remove it")
+    for key in NEEDS[strategy]:
+        given = key in here or (key == "password" and (password is not None or "password_file" in here))
+        if not given:
+            hint = "password_file: /path of a file" if key == "password" else f"{key}: …"
+            here.problems.add(here.mark, here.at(key), f"is missing; strategy {strategy} needs {hint}")
+    if strategy in REACHES_EVERY_MAILBOX and speaks in SPEAKS[strategy]:
+        harm = "open every mailbox" if speaks is Protocol.IMAP else "send as anybody"
+        message = f"with {strategy} a front worker that is broken into can {harm} here; dovecot_token avoids that"
+        here.problems.warn(here.mark_of("strategy"), here.at("strategy"), message)
+    return login
+
+
+def _strategy(scalar: Scalar) -> Strategy | None:
+    return values.one_of(Strategy, LATER_STRATEGIES)(scalar)
+
+
+def _password(here: Section, *, read_files: bool) -> Secret | None:
+    """From `password`, else `password_file`, else systemd's credential named like the key's path."""
+    if "password" in here and "password_file" in here:
+        here.fail("password_file", "stands beside password; keep one of the two")
+    if "password" in here:
+        return here.get("password", lambda scalar: Secret(values.text(scalar)), None)
+
+    def from_file(scalar: Scalar) -> Secret | None:
+        path = values.absolute_path(scalar)
+        return Secret(files.read_secret(path)) if read_files else None
+
+    if "password_file" in here:
+        return here.get("password_file", from_file, None)
+    path = files.credential(here.at("password"))
+    if path is None or not read_files:
+        return None
+    try:
+        return Secret(files.read_secret(path))
+    except Bad as error:
+        here.problems.add(here.mark, here.at("password"), str(error))
+        return None

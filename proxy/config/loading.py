@@ -1,0 +1,212 @@
+"""The configuration file -> Config, or every mistake in it at once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+
+from proxy.config import backends, document, values
+from proxy.config.document import Mapping, Node, Scalar, Sequence
+from proxy.config.errors import START, ConfigErrors, Mark, Problems, by_place
+from proxy.config.listeners import Listeners, read_fronts, read_portal, read_tls
+from proxy.config.reader import Bad, Section, did_you_mean, section
+from proxy.config.settings import Config, Limits, Policy
+
+DEFAULT_STATE_DIR = Path("/var/lib/sidegate")
+DEFAULT_RUN_DIR = Path("/run/sidegate")
+SOCKET_PATH_BYTES = 107
+"""Of a unix socket's address, without its NUL (unix(7))."""
+
+
+def load(path: Path, *, read_files: bool = True) -> Config:
+    """The configuration in `path`.
+
+    With `read_files` the files it names (certificates, keys, secrets) are read and checked too; without, backend
+    passwords stay None: for programs that only ask where the sockets are and may not read secrets.
+    Raises ConfigErrors, and nothing else, for anything that is wrong with it.
+    """
+    problems = Problems(path)
+    config = _read(path, problems, read_files=read_files)
+    if problems.errors or config is None:
+        raise ConfigErrors(problems.errors)
+    return replace(config, warnings=tuple(str(warning) for warning in sorted(problems.warnings, key=by_place)))
+
+
+def _read(path: Path, problems: Problems, *, read_files: bool) -> Config | None:
+    try:
+        raw = path.read_bytes()
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        problems.add(START, "", f"cannot be read: {reason}; name the file with --config or $SIDEGATE_CONFIG")
+        return None
+    node = document.parse(raw, problems)
+    if node is None and problems.errors:
+        return None
+    if node is None or (isinstance(node, Scalar) and node.is_null):
+        problems.add(START, "", "is empty; `sidegate config example` prints one to start from")
+        return None
+    top = section(node, "", problems, "")
+    if top is None:
+        return None
+    if mode & 0o077:
+        _check_inline_secrets(top, path, mode)
+    return _config(path, top, read_files=read_files)
+
+
+def _check_inline_secrets(top: Section, path: Path, mode: int) -> None:
+    for name, _, backend in top.named("backends"):
+        login = backend.entries.get("login") if isinstance(backend, Mapping) else None
+        if login is not None and isinstance(login[1], Mapping) and "password" in login[1].entries:
+            message = f"is a secret in a file that others may read (mode {mode & 0o777:04o}); run: chmod 600 {path}"
+            where = f"{document.join('backends', name)}.login.password"
+            top.problems.add(login[1].entries["password"][0], where, f"{message}, or use password_file")
+
+
+def _config(path: Path, top: Section, *, read_files: bool) -> Config:
+    state_dir = top.get("state_dir", values.absolute_path, DEFAULT_STATE_DIR)
+    default_domain = top.required("default_domain", values.mail_domain, "", "write default_domain: example.org")
+    domains = _domains(top, default_domain)
+    found = backends.read_all(top, domains, read_files=read_files)
+    taken = Listeners(top.problems)
+    _check_later(top)
+    return Config(
+        path=path,
+        store=top.get("store", values.store_url, f"sqlite:{state_dir}/sidegate.db"),
+        state_dir=state_dir,
+        run_dir=top.get("run_dir", _socket_dir, DEFAULT_RUN_DIR),
+        workers=top.get("workers", _workers, None),
+        tls=read_tls(top, read_files=read_files),
+        portal=read_portal(top, taken, read_files=read_files),
+        default_domain=default_domain,
+        domains=domains,
+        hostname=top.get("hostname", values.host_name, machine_name()),
+        fronts=read_fronts(top, found, taken),
+        backends=found,
+        policy=_policy(top),
+        limits=_limits(top),
+        node=top.get("node", values.host_name, machine_name().partition(".")[0]),
+    )
+
+
+def machine_name() -> str:
+    """This machine's name as it has it, without asking the network."""
+    return os.uname().nodename.lower() or "localhost"
+
+
+def _workers(scalar: Scalar) -> int | None:
+    if scalar.text == "auto":
+        return None
+    try:
+        return values.whole(1, 256)(scalar)
+    except Bad:
+        raise Bad("must be auto (one per CPU) or a number from 1 to 256") from None
+
+
+def _socket_dir(scalar: Scalar) -> Path:
+    path = values.absolute_path(scalar)
+    if len(os.fsencode(path / "admin.sock")) > SOCKET_PATH_BYTES:
+        raise Bad(f"is too long for a socket in it ({SOCKET_PATH_BYTES} bytes in all); write a shorter path")
+    return path
+
+
+def _domains(top: Section, default_domain: str) -> tuple[str, ...]:
+    domains = top.each("domains", values.mail_domain)
+    if "domains" not in top:
+        return (default_domain,)
+    if default_domain and domains and default_domain not in domains:
+        top.fail("domains", "lacks default_domain; add it, or bare login names could never be accepted")
+    elif not domains and isinstance(top.node("domains"), Sequence):
+        top.fail("domains", "is an empty list; name the domains of your accounts, or remove the key")
+    return domains
+
+
+def _check_later(top: Section) -> None:
+    """Keys that coming versions take: `directory` other than embedded, and factors."""
+    directory = top.section("directory", "directory", ("url", "base", "filter", "recheck"))
+    if directory is not None:
+        directory.required("type", _embedded, "", "write {type: embedded}")
+    node = top.node("factors")
+    if isinstance(node, Mapping):
+        for name, (mark, value) in node.entries.items():
+            _check_factor(top, name, mark, value)
+    elif node is not None:
+        top.fail("factors", "must be a mapping; write {totp: {}}")
+
+
+FACTORS = ("totp", "passkey", "push", "sms", "call", "recovery_codes")
+
+
+def _check_factor(top: Section, name: str, mark: Mark, value: Node) -> None:
+    path = document.join("factors", name)
+    empty = (isinstance(value, Scalar) and value.is_null) or (isinstance(value, Mapping) and not value.entries)
+    if name not in FACTORS:
+        top.problems.add(mark, path, f"unknown key{did_you_mean(name, FACTORS)}")
+    elif not empty:
+        top.problems.add(
+            value.mark, path, f"settings of factors are not in this version of sidegate; write {name}: {{}}"
+        )
+    else:
+        top.problems.warn(mark, path, "factors are not in this version of sidegate; this has no effect yet")
+
+
+def _embedded(scalar: Scalar) -> str:
+    if scalar.text == "ldap":
+        raise Bad("ldap is not in this version of sidegate; write embedded")
+    if scalar.text != "embedded":
+        raise Bad("must be embedded")
+    return scalar.text
+
+
+def _policy(top: Section) -> Policy:
+    here = top.section("policy", "policy")
+    if here is None:
+        return Policy()
+    here.get("account_passwords_on_fronts", _refuse, "refuse")
+    return Policy(
+        app_password_limit=here.get("app_password_limit", values.whole(1, 1000), Policy().app_password_limit),
+        app_password_max_age=here.get("app_password_max_age", values.duration("1h", "3650d"), None),
+    )
+
+
+def _refuse(scalar: Scalar) -> str:
+    if scalar.text in ("until_enforced", "report"):
+        raise Bad(f"{scalar.text} is not in this version of sidegate; write refuse")
+    if scalar.text != "refuse":
+        raise Bad("must be refuse")
+    return scalar.text
+
+
+DURATIONS = {
+    "refusal_delay": ("0s", "30s"),
+    "login_timeout": ("5s", "10m"),
+    "window": ("10s", "24h"),
+    "penalty": ("1s", "1h"),
+    "penalty_max": ("1s", "24h"),
+}
+COUNTS = {
+    "refusals_per_connection": (1, 100),
+    "connections_per_network": (1, 10_000),
+    "sessions_per_app_password": (1, 10_000),
+    "sessions_per_account": (1, 100_000),
+    "shaped_per_network": (1, 10_000),
+    "shaped_per_account_and_network": (1, 10_000),
+}
+"""Bounds of `limits`, both ends included."""
+
+
+def _limits(top: Section) -> Limits:
+    here = top.section("limits", "limits")
+    if here is None:
+        return Limits()
+    default = Limits()
+    assert {field.name for field in fields(Limits)} == {*DURATIONS, *COUNTS, "shared_networks"}
+    limits = Limits(
+        **{key: here.get(key, values.duration(*bounds), getattr(default, key)) for key, bounds in DURATIONS.items()},
+        **{key: here.get(key, values.whole(*bounds), getattr(default, key)) for key, bounds in COUNTS.items()},
+        shared_networks=here.each("shared_networks", values.network),
+    )
+    if limits.penalty > limits.penalty_max:
+        here.fail("penalty" if "penalty" in here else "penalty_max", "penalty is longer than penalty_max; swap them")
+    return limits

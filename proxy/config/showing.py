@@ -1,0 +1,144 @@
+"""A Config back as YAML, and the documented example."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from proxy.config.backends import default_client_address
+from proxy.config.listeners import DEFAULT_PORTAL_LISTEN
+from proxy.config.loading import DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, machine_name
+from proxy.config.settings import Backend, Config, Front, Limits, Policy, Portal, Strategy, TlsPair
+
+Entry = tuple[str, Any, Any]
+"""Key, value, default: with only_changed, a value equal to its default is left out."""
+
+MISSING = object()
+"""Default of a key that has none."""
+
+
+def example() -> str:
+    """The documented example: `##` explains, `#` holds an option at its default."""
+    return resources.files("proxy.config").joinpath("example.yaml").read_text("utf-8")
+
+
+def show(config: Config, only_changed: bool) -> str:
+    """The configuration as it is in force, as YAML that `load` takes again once its secrets are written in.
+
+    Secrets are shown as <secret>, with only_changed all defaults are left out.
+    """
+    tree = _kept(
+        only_changed,
+        ("store", config.store, f"sqlite:{config.state_dir}/sidegate.db"),
+        ("state_dir", str(config.state_dir), str(DEFAULT_STATE_DIR)),
+        ("run_dir", str(config.run_dir), str(DEFAULT_RUN_DIR)),
+        ("workers", "auto" if config.workers is None else config.workers, "auto"),
+        ("node", config.node, machine_name().partition(".")[0]),
+        ("hostname", config.hostname, machine_name()),
+        ("tls", [_pair(pair) for pair in config.tls], MISSING),
+        ("portal", _portal(config.portal, only_changed), MISSING),
+        ("default_domain", config.default_domain, MISSING),
+        ("domains", list(config.domains), [config.default_domain]),
+        ("fronts", [_front(front) for front in config.fronts], MISSING),
+        ("backends", {name: _backend(one, only_changed) for name, one in config.backends.items()}, MISSING),
+        ("policy", _policy(config.policy, only_changed), {}),
+        ("limits", _limits(config.limits, only_changed), {}),
+    )
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120)
+
+
+def _kept(only_changed: bool, *entries: Entry) -> dict[str, Any]:
+    return {key: value for key, value, default in entries if not (only_changed and value == default)}
+
+
+def _pair(pair: TlsPair) -> dict[str, Any]:
+    return _kept(
+        True,
+        ("certificate", str(pair.certificate), MISSING),
+        ("key", str(pair.key), MISSING),
+        ("names", [*pair.names], []),
+    )
+
+
+def _portal(portal: Portal, only_changed: bool) -> dict[str, Any]:
+    tree = _kept(only_changed, ("url", portal.url, MISSING), ("listen", str(portal.listen), str(DEFAULT_PORTAL_LISTEN)))
+    return tree if portal.tls is None else tree | {"tls": _pair(portal.tls)}
+
+
+def _front(front: Front) -> dict[str, Any]:
+    return _kept(
+        True,
+        ("protocol", str(front.protocol), MISSING),
+        ("listen", str(front.listen), MISSING),
+        ("tls", str(front.tls), MISSING),
+        ("backend", front.backend, MISSING),
+        ("proxy_protocol_from", list(front.proxy_protocol_from), []),
+    )
+
+
+def _backend(backend: Backend, only_changed: bool) -> dict[str, Any]:
+    addresses = [str(address) for address in backend.addresses]
+    strategy = backend.login.strategy
+    tree = _kept(
+        True,
+        ("protocol", str(backend.protocol), MISSING),
+        ("address", addresses[0] if len(addresses) == 1 else addresses, MISSING),
+        ("tls", str(backend.tls), MISSING),
+        ("ca", None if backend.ca is None else str(backend.ca), None),
+        ("server_name", backend.server_name, None),
+        ("insecure", backend.insecure, False),
+    )
+    if strategy is not Strategy.STATIC:
+        tree |= _kept(only_changed, ("username", backend.username, "{account}"))
+    default = default_client_address(backend.protocol, strategy)
+    tree |= _kept(only_changed, ("client_address", str(backend.client_address), str(default)))
+    login = backend.login
+    tree["login"] = _kept(
+        True,
+        ("strategy", str(strategy), MISSING),
+        ("user", login.user, ""),
+        ("password", None if login.password is None else "<secret>", None),
+        ("separator", login.separator, None),
+        ("issuer", login.issuer, ""),
+        ("client_id", login.client_id, ""),
+        ("audience", login.audience, ""),
+    )
+    return tree
+
+
+def _policy(policy: Policy, only_changed: bool) -> dict[str, Any]:
+    age = policy.app_password_max_age
+    return _kept(
+        only_changed,
+        ("app_password_limit", policy.app_password_limit, Policy().app_password_limit),
+        ("app_password_max_age", None if age is None else _duration(age), None),
+        ("account_passwords_on_fronts", "refuse", "refuse"),
+    )
+
+
+def _limits(limits: Limits, only_changed: bool) -> dict[str, Any]:
+    default = Limits()
+    return _kept(
+        only_changed,
+        *(
+            (field.name, _plain(getattr(limits, field.name)), _plain(getattr(default, field.name)))
+            for field in fields(Limits)
+        ),
+    )
+
+
+def _plain(value: float | int | tuple[str, ...]) -> str | int | list[str]:
+    if isinstance(value, tuple):
+        return list(value)
+    return _duration(value) if isinstance(value, float) else value
+
+
+def _duration(seconds: float) -> str:
+    """The shortest way to write it: 5400 -> 90m."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:g}s" if seconds == int(seconds) else f"{seconds * 1000:.0f}ms"

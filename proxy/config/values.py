@@ -1,0 +1,265 @@
+"""What single values may look like: each function turns one scalar into its type or raises Bad."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import string
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from proxy.config.document import Scalar
+from proxy.config.reader import Bad
+from proxy.config.settings import Address
+from proxy.domain.login_names import canonical, domain_of
+from proxy.domain.networks import NetworkSet, parse_address
+
+E = TypeVar("E", bound=StrEnum)
+
+MAX_TEXT = 1024
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d|w)")
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII | re.IGNORECASE)
+_URL = re.compile(r"[A-Za-z0-9:/._~%?=&+\[\]-]+", re.ASCII)
+_LOOPBACK = NetworkSet(["127.0.0.0/8", "::1/128"])
+
+
+def text(scalar: Scalar) -> str:
+    """Any text on one line; an unquoted number stays as it was written."""
+    if scalar.is_null or not scalar.text.strip():
+        raise Bad("is empty; write a value or remove the key")
+    if len(scalar.text) > MAX_TEXT:
+        raise Bad(f"is longer than {MAX_TEXT} characters")
+    return scalar.text
+
+
+def flag(scalar: Scalar) -> bool:
+    if scalar.plain and scalar.text in ("true", "false"):
+        return scalar.text == "true"
+    raise Bad("must be true or false, without quotes")
+
+
+def whole(low: int, high: int) -> Callable[[Scalar], int]:
+    """An integer in a range, both ends included."""
+
+    def convert(scalar: Scalar) -> int:
+        if not scalar.plain or not re.fullmatch(r"-?[0-9]{1,18}", scalar.text, re.ASCII):
+            raise Bad(f"must be a whole number, from {low} to {high}, without quotes")
+        if not low <= int(scalar.text) <= high:
+            raise Bad(f"is out of range; write a number from {low} to {high}")
+        return int(scalar.text)
+
+    return convert
+
+
+def parse_duration(written: str) -> float:
+    """`90d`, `12h`, `30s`, `1.5m`, `250ms`, `2w` in seconds; ValueError for anything else."""
+    match = _DURATION.fullmatch(written)
+    if match is None:
+        raise ValueError("must be a duration with its unit: 250ms, 30s, 5m, 12h, 90d or 2w")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def duration(low: str, high: str) -> Callable[[Scalar], float]:
+    """Seconds; `low` and `high` are written as durations too, for the message."""
+
+    def convert(scalar: Scalar) -> float:
+        try:
+            seconds = parse_duration(scalar.text)
+        except ValueError as error:
+            raise Bad(str(error)) from None
+        if not parse_duration(low) <= seconds <= parse_duration(high):
+            raise Bad(f"is out of range; write a duration from {low} to {high}")
+        return seconds
+
+    return convert
+
+
+def one_of(kind: type[E], later: tuple[str, ...] = ()) -> Callable[[Scalar], E]:
+    """A member of an enumeration by its value; `later` names those that a coming version takes."""
+    known = tuple(member.value for member in kind)
+
+    def convert(scalar: Scalar) -> E:
+        if scalar.text in later:
+            raise Bad(f"{scalar.text} is not in this version of sidegate; write one of {', '.join(known)}")
+        if scalar.text not in known:
+            raise Bad(f"is none of {', '.join(known)}")
+        return kind(scalar.text)
+
+    return convert
+
+
+def absolute_path(scalar: Scalar) -> Path:
+    """A path that means the same whatever the working directory is."""
+    path = Path(text(scalar))
+    if not path.is_absolute():
+        raise Bad("must be an absolute path; begin it with /")
+    return path
+
+
+def _host_port(written: str, hint: str, lowest: int) -> tuple[str, int]:
+    host, colon, port = written.rpartition(":")
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII):
+        raise Bad(f"must be host:port; {hint}")
+    if not lowest <= int(port) <= 65535:
+        raise Bad(f"has a port out of range; write {lowest} to 65535")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if bracketed != (":" in host):
+        raise Bad("has a bare IPv6 address or stray brackets; write [2001:db8::1]:993")
+    return (host[1:-1] if bracketed else host), int(port)
+
+
+def listen_address(scalar: Scalar) -> Address:
+    """An IP literal and a port; port 0 lets the system choose."""
+    hint = 'write "[::]:993" for all addresses or "127.0.0.1:993"'
+    host, port = _host_port(text(scalar), hint, 0)
+    try:
+        return Address(str(ipaddress.ip_address(host)), port)
+    except ValueError:
+        raise Bad(f"has no IP address before the port; {hint}") from None
+
+
+def backend_address(scalar: Scalar) -> Address:
+    """An IP literal or a host name, and a port."""
+    host, port = _host_port(text(scalar), 'write "10.0.0.5:143" or "mail.example.org:993"', 1)
+    try:
+        return Address(str(ipaddress.ip_address(host)), port)
+    except ValueError:
+        return Address(_host_name(host), port)
+
+
+def host_name(scalar: Scalar) -> str:
+    return _host_name(text(scalar))
+
+
+def _host_name(written: str) -> str:
+    # All digits in the last label is a mistyped IPv4 address, which resolvers would read in surprising ways.
+    if len(written) > 253 or not _HOST_NAME.fullmatch(written) or written.rpartition(".")[2].isdigit():
+        raise Bad("is neither a host name nor an IP address")
+    return written.lower()
+
+
+def server_name(scalar: Scalar) -> str:
+    """What a certificate is checked for: a host name or an IP address."""
+    try:
+        return str(ipaddress.ip_address(text(scalar)))
+    except ValueError:
+        return _host_name(scalar.text)
+
+
+def sni_name(scalar: Scalar) -> str:
+    """A host name, or `*.` and a host name: one label may stand for the star."""
+    written = text(scalar)
+    star = "*." if written.startswith("*.") else ""
+    return star + _host_name(written.removeprefix("*."))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether bytes sent there stay on this machine. A name counts only if it is localhost."""
+    return host == "localhost" or host in _LOOPBACK
+
+
+def mail_domain(scalar: Scalar) -> str:
+    """A domain as login names spell it: A-labels, lower case (domain/login_names.py)."""
+    name = canonical(f"x@{text(scalar)}", "")
+    domain = domain_of(name) if name is not None else ""
+    if len(domain) > 253 or not _HOST_NAME.fullmatch(domain):
+        raise Bad("is not a domain; write example.org")
+    return domain
+
+
+def network(scalar: Scalar) -> str:
+    """A CIDR; a bare address is a network of one."""
+    written = text(scalar)
+    try:
+        found = ipaddress.ip_network(written, strict=False)
+    except ValueError:
+        raise Bad("is not a network; write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32") from None
+    if "/" in written and parse_address(written.partition("/")[0]) != found.network_address:
+        raise Bad(f"has bits set behind the prefix; write {found}, or the single address without a prefix")
+    return str(found)
+
+
+def portal_url(scalar: Scalar) -> str:
+    """https (http on loopback), in plain ASCII that no reply has to quote: it is shown verbatim in all protocols."""
+    written = text(scalar)
+    try:
+        parts = urlsplit(written)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise Bad('is not a URL; write "https://login.example.org"') from None
+    if parts.scheme == "http" and not is_loopback(host):
+        raise Bad("must begin with https:// (http:// only to a loopback address)")
+    if parts.scheme not in ("http", "https") or not host:
+        raise Bad('is not a URL; write "https://login.example.org"')
+    if len(written) > 200 or not _URL.fullmatch(written):
+        raise Bad("must be at most 200 letters, digits and :/._~%?=&+- (clients see it in replies as it stands here)")
+    return written
+
+
+def store_url(scalar: Scalar) -> str:
+    """`sqlite:` and an absolute path."""
+    written = text(scalar)
+    if written.startswith(("postgresql:", "postgres:")):
+        raise Bad("PostgreSQL is not in this version of sidegate; write sqlite:/var/lib/sidegate/sidegate.db")
+    if not re.match(r"sqlite:/[^/]", written):
+        raise Bad("must be sqlite: and an absolute path; write sqlite:/var/lib/sidegate/sidegate.db")
+    return written
+
+
+def template(scalar: Scalar) -> str:
+    """Text with {account}, {local} and {domain} in it; {{ and }} are braces."""
+    written = text(scalar)
+    try:
+        for _, name, spec, conversion in string.Formatter().parse(written):
+            if name is not None and (name not in ("account", "local", "domain") or spec or conversion):
+                raise Bad("holds something else in braces than {account}, {local} or {domain}")
+    except ValueError as error:
+        if isinstance(error, Bad):
+            raise
+        raise Bad("has a brace without its partner; write {account} or {local}") from None
+    return written
+
+
+def separator(scalar: Scalar) -> str:
+    """What stands between account and master user (Dovecot's auth_master_user_separator): one character."""
+    if not re.fullmatch(r"[!-~]", text(scalar), re.ASCII) or scalar.text.isalnum():
+        raise Bad('must be one punctuation character; write "*", or remove it to send an authzid')
+    return scalar.text
+
+
+def same_name_for_two(written: str, domains: tuple[str, ...]) -> str | None:
+    """Why template `written` would give two accounts one name, or None when it cannot.
+
+    An address is `local@domain`, so {account} tells every two apart. With {local}, what stands before and behind
+    it must tell the domains apart even when one's text ends (or begins) like another's.
+    """
+    fields = [name for _, name, _, _ in string.Formatter().parse(written) if name is not None]
+    if "account" in fields:
+        return None
+    if fields.count("local") != 1:
+        return "gives several accounts one name; write {account}, or {local} once"
+    before, after = written.split("{local}")
+    ends = [(before.format(domain=domain), after.format(domain=domain)) for domain in domains]
+    for index, (head, tail) in enumerate(ends):
+        for other_head, other_tail in ends[:index]:
+            if _may_continue(head, other_head, str.startswith) and _may_continue(tail, other_tail, str.endswith):
+                return (
+                    "gives accounts of two domains one name; write {account}, or {local}@{domain}"
+                    if "domain" in fields
+                    else "gives alice of every domain one name; with several domains write {account}"
+                )
+    return None
+
+
+def _may_continue(one: str, other: str, ends: Callable[[str, str], bool]) -> bool:
+    """Whether the longer of two contexts is the shorter plus what may be part of a local part."""
+    short, long = sorted((one, other), key=len)
+    if not ends(long, short):
+        return False
+    rest = long[: len(long) - len(short)] if ends is str.endswith else long[len(short) :]
+    return re.fullmatch(r"[a-z0-9._+-]*", rest) is not None
