@@ -48,8 +48,10 @@ def run(config: Path, *arguments: str, stdin: str | None = None) -> subprocess.C
 
 
 class Sidegate:
-    """`backends` and `extra` are pieces of the configuration; fronts for imap and smtp, implicit TLS and STARTTLS,
-    are made on free ports: `ports["imap", "implicit"]` and so on. A backend called `mail` serves imap, `submission` smtp."""
+    """`backends` and `extra` are pieces of the configuration. A backend called `mail` serves imap, `submission` smtp.
+
+    Fronts with implicit TLS and STARTTLS are made on free ports: `ports["imap", "implicit"]` and so on.
+    """
 
     def __init__(
         self,
