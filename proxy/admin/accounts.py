@@ -1,0 +1,314 @@
+"""Accounts: add, list, show, enable, disable, remove, and the members of shared mailboxes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypedDict
+
+from proxy.admin import values
+from proxy.admin.desk import Actor, Conflict, Desk, Invalid
+from proxy.admin.lookup import account_named, change, note, note_all, person_named
+from proxy.admin.views import AccountDetail, AccountView, stamp
+from proxy.domain.audit import Event
+from proxy.domain.model import Account, AccountKind, AppPasswordRecord, EndReason, MfaState
+from proxy.domain.secret import Secret
+from proxy.store import accounts as store
+from proxy.store import app_passwords, hashing
+from proxy.store.accounts import AccountRow, NewAccount
+from proxy.store.errors import NameTaken
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+MIN_PASSWORD = 8
+"""Characters of an account password (NIST SP 800-63B: at least 8 where a second factor follows)."""
+MAX_PASSWORD = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An account to add, as it was asked for: nothing is checked yet."""
+
+    address: str
+    kind: str = AccountKind.PERSON
+    aliases: tuple[str, ...] = ()
+    backend_name: str | None = None
+    name: str | None = None
+    owner: str | None = None
+    """Login name of the person who answers for a service account."""
+    members: tuple[str, ...] = ()
+    """Login names of the persons who may mint for a shared mailbox."""
+    admin: bool = False
+    password: Secret | None = None
+
+
+class Closed(TypedDict):
+    """What disabling or removing an account, or ending a membership, did."""
+
+    account: str
+    revoked: list[int]
+    """Ids of app passwords that are tombstones now."""
+    sessions_cut: int
+
+
+def checked(desk: Desk, wanted: Wanted) -> NewAccount:
+    """The account to write, names canonical, rules of kinds held; Invalid names what is wrong. Owner and members are
+    looked up later."""
+    config = desk.config
+    try:
+        kind = AccountKind(wanted.kind)
+    except ValueError:
+        raise Invalid(f"{wanted.kind!r} is no kind of account; kinds are {', '.join(AccountKind)}") from None
+    address = values.address(wanted.address, config.default_domain, config.domains)
+    if (kind is AccountKind.SERVICE) != (wanted.owner is not None):
+        raise Invalid(
+            f"{address}: a service account needs an owner, the person who answers for it"
+            if kind is AccountKind.SERVICE
+            else f"{address}: only a service account has an owner"
+        )
+    if wanted.members and kind is not AccountKind.SHARED:
+        raise Invalid(f"{address}: only a shared mailbox has members")
+    if kind is not AccountKind.PERSON and (wanted.admin or wanted.password is not None):
+        raise Invalid(f"{address}: only a person signs in at the portal: no account password and no admin right")
+    if wanted.password is not None and not MIN_PASSWORD <= len(wanted.password.reveal()) <= MAX_PASSWORD:
+        raise Invalid(f"an account password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+    aliases = dict.fromkeys(values.login_name(alias, config.default_domain) for alias in wanted.aliases)
+    aliases.pop(address, None)
+    return NewAccount(
+        address=address,
+        created=desk.clock(),
+        kind=kind,
+        aliases=tuple(aliases),
+        backend_name=values.backend_name(wanted.backend_name) if wanted.backend_name else None,
+        display_name=values.label(wanted.name, "a display name", 128) if wanted.name else None,
+        admin=wanted.admin,
+    )
+
+
+def taken(error: NameTaken) -> Conflict:
+    """The sentence for a name that is in use."""
+    return Conflict(f"the {error.what} {error.name!r} is taken already", code="name_taken")
+
+
+async def add(desk: Desk, actor: Actor, wanted: Wanted) -> AccountDetail:
+    """Add one account. Conflict when one of its names is taken."""
+    new = checked(desk, wanted)
+    phc = None
+    if wanted.password is not None:
+        phc = await asyncio.to_thread(hashing.hash_account_password, wanted.password.reveal())
+
+    def write(c: Connection) -> AccountDetail:
+        owner = person_named(c, desk, wanted.owner) if wanted.owner is not None else None
+        members = [person_named(c, desk, member) for member in wanted.members]
+        try:
+            account = store.add(c, with_owner(new, owner))
+        except NameTaken as error:
+            raise taken(error) from None
+        for member in members:
+            store.add_member(c, account.id, member.id)
+        if phc is not None:
+            store.set_password_hash(c, account.id, phc, desk.clock())
+        note(c, desk, actor, Event.ACCOUNT_ADDED, account, detail=f"kind={account.kind}")
+        return _detail(c, AccountRow(account, 0))
+
+    return await desk.store.write(write)
+
+
+def with_owner(new: NewAccount, owner: Account | None) -> NewAccount:
+    """The same account, owned."""
+    return new if owner is None else replace(new, owner_id=owner.id)
+
+
+async def set_password(desk: Desk, actor: Actor, name: str, password: Secret) -> None:
+    """Give a person another account password (for the portal; it never opens a session on a front)."""
+    if not MIN_PASSWORD <= len(password.reveal()) <= MAX_PASSWORD:
+        raise Invalid(f"an account password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+    phc = await asyncio.to_thread(hashing.hash_account_password, password.reveal())
+
+    def write(c: Connection) -> None:
+        account = person_named(c, desk, name)
+        store.set_password_hash(c, account.id, phc, desk.clock())
+        note(c, desk, actor, Event.ACCOUNT_CHANGED, account, detail="account password set")
+
+    await desk.store.write(write)
+
+
+async def listing(desk: Desk, *, mfa: MfaState | None = None, no_app_passwords: bool = False) -> list[AccountView]:
+    """Every account, by address; narrowed to an MFA state, or to those without a live app password."""
+
+    def read(c: Connection) -> list[AccountView]:
+        return [_view(row) for row in store.listing(c, mfa=mfa, no_app_passwords=no_app_passwords)]
+
+    return await desk.store.read(read)
+
+
+async def show(desk: Desk, name: str) -> AccountDetail:
+    """Everything about one account but its app passwords."""
+
+    def read(c: Connection) -> AccountDetail:
+        account = account_named(c, desk, name)
+        live = app_passwords.of_account(c, account.id, live_only=True)
+        return _detail(c, AccountRow(account, len(live)))
+
+    return await desk.store.read(read)
+
+
+async def enable(desk: Desk, actor: Actor, name: str) -> AccountView:
+    """Let an account log in again. Its app passwords are what they were."""
+
+    def write(c: Connection) -> tuple[Account, AccountView]:
+        account = account_named(c, desk, name)
+        if store.set_enabled(c, account.id, True):
+            note(c, desk, actor, Event.ACCOUNT_ENABLED, account)
+        live = app_passwords.of_account(c, account.id, live_only=True)
+        return account, _view(AccountRow(store.by_id(c, account.id) or account, len(live)))
+
+    account, view = await desk.store.write(write)
+    desk.changed(account.id)
+    return view
+
+
+async def disable(desk: Desk, actor: Actor, name: str) -> Closed:
+    """Let nobody log in to an account and cut its sessions.
+
+    Its own app passwords stay and work again when it is enabled. Those that its person minted for shared mailboxes
+    are revoked: they open another account, which goes on.
+    """
+
+    def write(c: Connection) -> tuple[Account, list[AppPasswordRecord]]:
+        account = account_named(c, desk, name)
+        if store.set_enabled(c, account.id, False):
+            note(c, desk, actor, Event.ACCOUNT_DISABLED, account)
+        elsewhere = [record.id for record in _live_of(c, account) if record.account_id != account.id]
+        ended = app_passwords.end(c, elsewhere, desk.clock(), EndReason.REVOKED)
+        note_ended(c, desk, actor, ended, "its person was disabled")
+        return account, ended
+
+    account, ended = await desk.store.write(write, urgent=True)
+    return await _close(desk, account, ended)
+
+
+async def remove(desk: Desk, actor: Actor, name: str) -> Closed:
+    """Remove an account with its names and app passwords, and cut its sessions. There is no way back."""
+
+    def write(c: Connection) -> tuple[Account, list[AppPasswordRecord]]:
+        account = account_named(c, desk, name)
+        elsewhere = [record for record in _live_of(c, account) if record.account_id != account.id]
+        note_ended(c, desk, actor, elsewhere, "its person was removed")
+        ended = store.remove(c, account.id, desk.clock())
+        note(c, desk, actor, Event.ACCOUNT_REMOVED, account, detail=f"app_passwords={len(ended)}")
+        return account, ended
+
+    account, ended = await desk.store.write(write, urgent=True)
+    return await _close(desk, account, ended)
+
+
+def _live_of(c: Connection, account: Account) -> list[AppPasswordRecord]:
+    """The live app passwords for an account, and those its person minted for shared mailboxes."""
+    elsewhere = [r for m in store.memberships(c, account.id) for r in app_passwords.of_account(c, m.id, live_only=True)]
+    return [
+        *app_passwords.of_account(c, account.id, live_only=True),
+        *(record for record in elsewhere if record.owner_id == account.id),
+    ]
+
+
+async def add_members(desk: Desk, actor: Actor, name: str, members: Sequence[str]) -> AccountDetail:
+    """Let persons mint app passwords for a shared mailbox."""
+
+    def write(c: Connection) -> AccountDetail:
+        mailbox = _shared(c, desk, name)
+        added = [
+            person.address
+            for person in (person_named(c, desk, member) for member in members)
+            if store.add_member(c, mailbox.id, person.id)
+        ]
+        if added:
+            note(c, desk, actor, Event.ACCOUNT_CHANGED, mailbox, detail=f"members added: {' '.join(added)}")
+        return _detail(c, AccountRow(mailbox, len(app_passwords.of_account(c, mailbox.id, live_only=True))))
+
+    return await desk.store.write(write)
+
+
+async def remove_member(desk: Desk, actor: Actor, name: str, member: str) -> Closed:
+    """End a membership: what the person minted for the mailbox is revoked and its sessions are cut."""
+
+    def write(c: Connection) -> tuple[Account, list[AppPasswordRecord]]:
+        mailbox = _shared(c, desk, name)
+        person = account_named(c, desk, member)
+        if person.id not in {m.id for m in store.members(c, mailbox.id)}:
+            raise Conflict(f"{person.address} is no member of {mailbox.address}", code="no_member")
+        ended = store.remove_member(c, mailbox.id, person.id, desk.clock())
+        note(c, desk, actor, Event.ACCOUNT_CHANGED, mailbox, detail=f"member removed: {person.address}")
+        note_ended(c, desk, actor, ended, "its person is no member any more")
+        return mailbox, ended
+
+    mailbox, ended = await desk.store.write(write, urgent=True)
+    desk.changed(mailbox.id)
+    cut = await desk.cut(app_passwords=[record.id for record in ended])
+    return {"account": mailbox.address, "revoked": [record.id for record in ended], "sessions_cut": cut}
+
+
+def note_ended(c: Connection, desk: Desk, actor: Actor, ended: Sequence[AppPasswordRecord], why: str) -> None:
+    """One audit record for each app password that was revoked."""
+    owners = {record.account_id: store.by_id(c, record.account_id) for record in ended}
+    note_all(
+        c,
+        desk,
+        [
+            change(
+                desk,
+                actor,
+                Event.APP_PASSWORD_REVOKED,
+                owners[record.account_id],
+                app_password=record.name,
+                detail=f"id={record.id} {why}",
+            )
+            for record in ended
+        ],
+    )
+
+
+async def _close(desk: Desk, account: Account, ended: Sequence[AppPasswordRecord]) -> Closed:
+    for account_id in {account.id, *(record.account_id for record in ended)}:
+        desk.changed(account_id)
+    revoked = [record.id for record in ended]
+    cut = await desk.cut(app_passwords=revoked, accounts=[account.id])
+    return {"account": account.address, "revoked": revoked, "sessions_cut": cut}
+
+
+def _shared(c: Connection, desk: Desk, name: str) -> Account:
+    mailbox = account_named(c, desk, name)
+    if mailbox.kind is not AccountKind.SHARED:
+        raise Invalid(f"{mailbox.address} is a {mailbox.kind} account; only a shared mailbox has members")
+    return mailbox
+
+
+def _view(row: AccountRow) -> AccountView:
+    account = row.account
+    return {
+        "id": account.id,
+        "account": account.address,
+        "kind": account.kind.value,
+        "login_names": list(account.login_names),
+        "mfa": account.mfa.value,
+        "enabled": account.enabled,
+        "app_passwords": row.app_passwords,
+        "factors": [],
+        "last_sign_in": None,
+    }
+
+
+def _detail(c: Connection, row: AccountRow) -> AccountDetail:
+    account = row.account
+    owner = store.by_id(c, account.owner_id) if account.owner_id is not None else None
+    return {
+        **_view(row),
+        "name": account.display_name,
+        "backend_name": account.backend_name,
+        "admin": account.admin,
+        "owner": owner.address if owner is not None else None,
+        "members": [member.address for member in store.members(c, account.id)],
+        "created": stamp(account.created),
+    }

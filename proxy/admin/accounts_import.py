@@ -1,0 +1,99 @@
+"""Adding many accounts from a CSV file (import_file.py describes it), in slices that let logins and revokes between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, TypedDict
+
+from proxy.admin.accounts import taken, with_owner
+from proxy.admin.desk import Actor, Conflict, Desk
+from proxy.admin.import_file import Known, Row
+from proxy.admin.import_file import read as read_file
+from proxy.admin.lookup import change, note_all, person_named
+from proxy.domain.audit import Event
+from proxy.domain.model import Account
+from proxy.store import accounts as store
+from proxy.store.accounts import AccountRow
+from proxy.store.errors import NameTaken
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+SLICE = 100
+"""Accounts a transaction, audit records included: under the 50 ms that a bulk change may hold the writer."""
+PAGE = 1000
+"""Accounts a read, so that no read holds a reader for long."""
+
+
+class Imported(TypedDict):
+    """What an import did, or with dry_run would do."""
+
+    job: str
+    """In the `detail` of every audit record of this run."""
+    added: int
+    already_there: int
+    dry_run: bool
+
+
+async def import_accounts(desk: Desk, actor: Actor, name: str, text: str, *, dry_run: bool = False) -> Imported:
+    """Add the accounts of a CSV file; rows whose address is an account already are left as they are.
+
+    All errors are found before anything is written (FileErrors). Should the run end early, the same file goes on
+    where it ended.
+    """
+    known = await _known(desk)
+    rows, there = await asyncio.to_thread(read_file, desk, name, text, known)
+    job = f"{desk.randbelow(2**32):08x}"
+    if not dry_run:
+        added = 0
+        for part in slices(rows):
+            try:
+                added += await desk.store.write(_write, desk, actor, part, job)
+            except NameTaken as error:
+                raise Conflict(
+                    f"{added} accounts were added, then {taken(error)}: another change came between. Run it again",
+                    code="name_taken",
+                ) from None
+    return {"job": job, "added": len(rows), "already_there": there, "dry_run": dry_run}
+
+
+def slices(rows: Sequence[Row]) -> list[Sequence[Row]]:
+    return [rows[start : start + SLICE] for start in range(0, len(rows), SLICE)]
+
+
+async def _known(desk: Desk) -> Known:
+    known = Known({}, {}, {})
+    last: str | None = None
+    while page := await desk.store.read(_page, last):
+        for row in page:
+            account = row.account
+            last = account.address
+            known.addresses[account.address] = account.kind
+            known.login_names.update(dict.fromkeys(account.login_names, account.address))
+            if account.backend_name is not None:
+                known.backend_names[account.backend_name] = account.address
+    return known
+
+
+def _page(c: Connection, after: str | None) -> list[AccountRow]:
+    return store.listing(c, after=after, limit=PAGE)
+
+
+def _write(c: Connection, desk: Desk, actor: Actor, part: Sequence[Row], job: str) -> int:
+    people: dict[str, Account] = {}
+
+    def person(name: str) -> Account:
+        if name not in people:
+            people[name] = person_named(c, desk, name)
+        return people[name]
+
+    new = [with_owner(row.new, person(row.owner) if row.owner is not None else None) for row in part]
+    added = store.add_many(c, new)
+    for row, account in zip(part, added, strict=True):
+        for member in row.members:
+            store.add_member(c, account.id, person(member).id)
+    record = partial(change, desk, actor, Event.ACCOUNT_ADDED)
+    note_all(c, desk, [record(account, detail=f"kind={account.kind} job={job}") for account in added])
+    return len(added)

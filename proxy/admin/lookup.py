@@ -1,0 +1,87 @@
+"""Finding what a request names, and the audit record of a change. All of it takes an open connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from proxy.admin.desk import Actor, Desk, Invalid, NotFound
+from proxy.domain.audit import AuditEvent, Event
+from proxy.domain.login_names import canonical
+from proxy.domain.model import Account, AccountKind, AppPasswordRecord
+from proxy.store import accounts, app_passwords, audit
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+def account_named(c: Connection, desk: Desk, name: str) -> Account:
+    """The account any login name leads to. NotFound says how to see which there are."""
+    spelled = canonical(name, desk.config.default_domain)
+    account = accounts.by_login_name(c, spelled) if spelled is not None else None
+    if account is None:
+        raise NotFound(f"there is no account {name!r}; `sidegate accounts list` shows all")
+    return account
+
+
+def person_named(c: Connection, desk: Desk, name: str) -> Account:
+    """As account_named; Invalid unless it is a person."""
+    account = account_named(c, desk, name)
+    if account.kind is not AccountKind.PERSON:
+        raise Invalid(f"{account.address} is a {account.kind} account, not a person")
+    return account
+
+
+def app_passwords_named(c: Connection, account: Account, names: Sequence[str]) -> list[AppPasswordRecord]:
+    """The live app passwords of an account that these names or ids mean. NotFound names the first that means none."""
+    found: dict[int, AppPasswordRecord] = {}
+    for name in names:
+        live = [record for record in app_passwords.find(c, account.id, name) if record.ended is None]
+        if not live:
+            raise NotFound(
+                f"{account.address} has no live app password {name!r}; "
+                f"`sidegate passwords list {account.address}` shows them"
+            )
+        found.update((record.id, record) for record in live)
+    return list(found.values())
+
+
+def note(
+    c: Connection,
+    desk: Desk,
+    actor: Actor,
+    event: Event,
+    account: Account | None,
+    *,
+    app_password: str | None = None,
+    detail: str | None = None,
+) -> None:
+    """Write the audit record of a change into the change's own transaction."""
+    note_all(c, desk, [change(desk, actor, event, account, app_password=app_password, detail=detail)])
+
+
+def note_all(c: Connection, desk: Desk, events: Sequence[AuditEvent]) -> None:
+    """As note, for several at once."""
+    if events:
+        audit.append(c, desk.node, list(events))
+
+
+def change(
+    desk: Desk,
+    actor: Actor,
+    event: Event,
+    account: Account | None,
+    *,
+    app_password: str | None = None,
+    detail: str | None = None,
+) -> AuditEvent:
+    """The audit record of a change that is made now."""
+    return AuditEvent(
+        time=desk.clock(),
+        event=event,
+        actor=actor.who,
+        account=account.address if account is not None else None,
+        account_id=account.id if account is not None else None,
+        app_password=app_password,
+        detail=detail,
+    )
