@@ -26,6 +26,8 @@ class Session:
     client: ClientInfo
     started: float
     """Seconds since the epoch."""
+    mechanism: str = ""
+    """LOGIN, PLAIN, …: for the log line."""
     backend_address: str = ""
     program: str | None = None
     live: bool = False
