@@ -24,7 +24,7 @@ class Certificates:
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         ca = trustme.CA()
-        pair = ca.issue_cert("localhost", "127.0.0.1", "::1")
+        pair = ca.issue_cert("localhost", "127.0.0.1", "::1", common_name="localhost")  # fetchmail wants one
         self.ca = root / "ca.pem"
         self.certificate = root / "cert.pem"
         self.key = root / "key.pem"
