@@ -1,0 +1,1 @@
+"""SMTP submission: RFC 5321, 4954 (AUTH), 3207 (STARTTLS), 2920 (PIPELINING), 3030 (BDAT), Postfix's XCLIENT."""
