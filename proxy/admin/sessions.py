@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from proxy.admin.desk import Actor, Conflict, Desk, NotFound
@@ -15,13 +16,19 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 
+_AT_ONCE = 500
+"""Sessions listed between two turns of the event loop: logins must not wait for a long list."""
+
+
 async def listing(desk: Desk, account: str | None = None) -> list[SessionView]:
     """The live sessions, the oldest first, with bytes as the workers count them now."""
     account_id: int | None = None
     if account is not None:
         account_id = (await desk.store.read(account_named, desk, account)).id
     views: list[SessionView] = []
-    for live in sorted(await desk.census(), key=lambda live: live.started):
+    for number, live in enumerate(sorted(await desk.census(), key=lambda live: live.started), 1):
+        if number % _AT_ONCE == 0:
+            await asyncio.sleep(0)
         session = desk.sessions.get(live.session_id)
         if session is None or account_id not in (None, live.account_id):
             continue

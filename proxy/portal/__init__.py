@@ -1,0 +1,1 @@
+"""The portal: where people sign in. For now its API (api/) for the operator, and the page that refusals point to."""

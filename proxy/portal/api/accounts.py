@@ -1,0 +1,104 @@
+"""/accounts and /mfa."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from proxy.admin import accounts, accounts_import, mfa
+from proxy.admin.desk import Invalid
+from proxy.domain.model import MfaState
+from proxy.domain.secret import Secret
+from proxy.portal.api import bodies
+from proxy.portal.api.bodies import body
+from proxy.portal.api.peer import actor_of
+from proxy.portal.api.replies import desk_of, many, one
+
+
+async def listing(request: Request) -> Response:
+    state = request.query_params.get("mfa")
+    try:
+        wanted = MfaState(state) if state is not None else None
+    except ValueError:
+        raise Invalid(f"{state!r} is no MFA state; states are {', '.join(MfaState)}") from None
+    nobody = request.query_params.get("no_app_passwords") == "true"
+    return many(await accounts.listing(desk_of(request), mfa=wanted, no_app_passwords=nobody))
+
+
+async def add(request: Request) -> Response:
+    new = await body(request, bodies.NewAccount)
+    wanted = accounts.Wanted(
+        address=new.account,
+        kind=new.kind,
+        aliases=tuple(new.aliases),
+        backend_name=new.backend_name,
+        name=new.name,
+        owner=new.owner,
+        members=tuple(new.members),
+        admin=new.admin,
+        password=Secret(new.password) if new.password is not None else None,
+    )
+    return one(await accounts.add(desk_of(request), actor_of(request), wanted), 201)
+
+
+async def import_file(request: Request) -> Response:
+    file = await body(request, bodies.ImportFile)
+    done = await accounts_import.import_accounts(
+        desk_of(request), actor_of(request), file.name, file.text, dry_run=file.dry_run
+    )
+    return one(done)
+
+
+async def show(request: Request) -> Response:
+    return one(await accounts.show(desk_of(request), request.path_params["account"]))
+
+
+async def change(request: Request) -> Response:
+    wanted = await body(request, bodies.AccountChange)
+    desk, actor, name = desk_of(request), actor_of(request), request.path_params["account"]
+    if (wanted.enabled is None) == (wanted.password is None):
+        raise Invalid("give exactly one of enabled and password")
+    if wanted.password is not None:
+        await accounts.set_password(desk, actor, name, Secret(wanted.password))
+        return one(await accounts.show(desk, name))
+    if wanted.enabled:
+        return one(await accounts.enable(desk, actor, name))
+    return one(await accounts.disable(desk, actor, name))
+
+
+async def remove(request: Request) -> Response:
+    return one(await accounts.remove(desk_of(request), actor_of(request), request.path_params["account"]))
+
+
+async def add_members(request: Request) -> Response:
+    wanted = await body(request, bodies.Members)
+    account = request.path_params["account"]
+    return one(await accounts.add_members(desk_of(request), actor_of(request), account, wanted.members))
+
+
+async def remove_member(request: Request) -> Response:
+    account, member = request.path_params["account"], request.path_params["member"]
+    return one(await accounts.remove_member(desk_of(request), actor_of(request), account, member))
+
+
+async def set_mfa(request: Request) -> Response:
+    wanted = await body(request, bodies.MfaChange)
+    if wanted.all == bool(wanted.accounts):
+        raise Invalid("give either accounts or all")
+    names = None if wanted.all else wanted.accounts
+    done = await mfa.set_state(desk_of(request), actor_of(request), wanted.state, names, dry_run=wanted.dry_run)
+    return one(done)
+
+
+ROUTES = [
+    Route("/accounts", listing),
+    Route("/accounts", add, methods=["POST"]),
+    Route("/accounts/import", import_file, methods=["POST"]),
+    Route("/accounts/{account}", show),
+    Route("/accounts/{account}", change, methods=["PATCH"]),
+    Route("/accounts/{account}", remove, methods=["DELETE"]),
+    Route("/accounts/{account}/members", add_members, methods=["POST"]),
+    Route("/accounts/{account}/members/{member}", remove_member, methods=["DELETE"]),
+    Route("/mfa", set_mfa, methods=["POST"]),
+]
