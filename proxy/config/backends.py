@@ -41,7 +41,7 @@ TAKES: dict[Strategy, tuple[str, ...]] = {
 
 REACHES_EVERY_MAILBOX = (Strategy.MASTER_USER, Strategy.STATIC, Strategy.XCLIENT)
 
-NAMES_OF: dict[ClientAddress, tuple[Protocol, ...]] = {
+CARRIES: dict[ClientAddress, tuple[Protocol, ...]] = {
     ClientAddress.ID: (Protocol.IMAP,),
     ClientAddress.XCLIENT: (Protocol.SMTP,),
     ClientAddress.PROXY_V2: MAIL_PROTOCOLS,
@@ -59,6 +59,11 @@ def protocol(scalar: Scalar) -> Protocol:
     return Protocol(scalar.text)
 
 
+def shown_name(name: str) -> str:
+    """A backend's name if it can be one, else `?`: it may be a misplaced secret."""
+    return name if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", name) else "?"
+
+
 def default_client_address(speaks: Protocol, strategy: Strategy) -> ClientAddress:
     """What a backend gets unless it says otherwise: IMAP ID costs nothing where the backend does not trust us."""
     if speaks is Protocol.IMAP:
@@ -66,16 +71,16 @@ def default_client_address(speaks: Protocol, strategy: Strategy) -> ClientAddres
     return ClientAddress.XCLIENT if strategy is Strategy.XCLIENT else ClientAddress.NONE
 
 
-def read_all(top: Section, domains: tuple[str, ...], *, read_files: bool) -> dict[str, Backend]:
+def read_all(top: Section, domains: tuple[str, ...], *, certificates: bool, secrets: bool) -> dict[str, Backend]:
     """Every backend by its name. Wrong ones are recorded and still there, so that fronts find them."""
     found: dict[str, Backend] = {}
     for name, mark, node in top.named("backends"):
-        path = f"backends.{name}"
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", name):
+        path = f"backends.{shown_name(name)}"
+        if not path.endswith(name):
             message = "is no name for a backend; write a letter, then letters, digits, - or _ (31 at most)"
-            top.problems.add(mark, "backends.?", message)
+            top.problems.add(mark, path, message)
             continue
-        backend = _backend(name, node, path, top, domains, read_files=read_files)
+        backend = _backend(name, node, path, top, domains, certificates=certificates, secrets=secrets)
         if backend is not None:
             found[name] = backend
     if not found and "backends" not in top:
@@ -84,7 +89,7 @@ def read_all(top: Section, domains: tuple[str, ...], *, read_files: bool) -> dic
 
 
 def _backend(
-    name: str, node: Node, path: str, top: Section, domains: tuple[str, ...], *, read_files: bool
+    name: str, node: Node, path: str, top: Section, domains: tuple[str, ...], *, certificates: bool, secrets: bool
 ) -> Backend | None:
     here = section(node, path, top.problems, "backend", LATER_BACKEND_KEYS)
     if here is None:
@@ -96,7 +101,7 @@ def _backend(
     tls = here.required("tls", values.one_of(BackendTls), BackendTls.STARTTLS, "write starttls, implicit or none")
     insecure = here.get("insecure", values.flag, False)
     _check_protection(here, tls, addresses, insecure=insecure)
-    login = _login(here, speaks, read_files=read_files)
+    login = _login(here, speaks, secrets=secrets)
     username = here.get("username", values.template, "{account}")
     _check_username(here, username, login.strategy, domains)
     return Backend(
@@ -104,7 +109,7 @@ def _backend(
         protocol=speaks,
         addresses=addresses,
         tls=tls,
-        ca=_ca(here, tls, read_files=read_files),
+        ca=_ca(here, tls, certificates=certificates),
         server_name=here.get("server_name", values.server_name, None),
         username=username,
         login=login,
@@ -137,13 +142,13 @@ def _check_username(here: Section, username: str, strategy: Strategy, domains: t
         here.fail("username", wrong)
 
 
-def _ca(here: Section, tls: BackendTls, *, read_files: bool) -> Path | None:
+def _ca(here: Section, tls: BackendTls, *, certificates: bool) -> Path | None:
     if tls is BackendTls.NONE and ("ca" in here or "server_name" in here):
         here.fail("ca" if "ca" in here else "server_name", "means nothing with tls: none; remove it")
 
     def convert(scalar: Scalar) -> Path:
         path = values.absolute_path(scalar)
-        if read_files:
+        if certificates:
             files.check_ca(path)
         return path
 
@@ -153,22 +158,24 @@ def _ca(here: Section, tls: BackendTls, *, read_files: bool) -> Path | None:
 def _client_address(here: Section, speaks: Protocol, strategy: Strategy) -> ClientAddress:
     default = default_client_address(speaks, strategy)
     chosen = here.get("client_address", values.one_of(ClientAddress), default)
-    if speaks not in NAMES_OF[chosen]:
-        fitting = ", ".join(way for way, protocols in NAMES_OF.items() if speaks in protocols)
+    if "client_address" not in here:
+        return default
+    if speaks not in CARRIES[chosen]:
+        fitting = ", ".join(way for way, protocols in CARRIES.items() if speaks in protocols)
         here.fail("client_address", f"{chosen} does not exist in {speaks}; write one of {fitting}")
     elif strategy is Strategy.XCLIENT and chosen is not ClientAddress.XCLIENT:
         here.fail("client_address", "strategy xclient always passes the address by XCLIENT; remove it")
     return chosen
 
 
-def _login(backend: Section, speaks: Protocol, *, read_files: bool) -> Login:
+def _login(backend: Section, speaks: Protocol, *, secrets: bool) -> Login:
     here = backend.section("login", "login", LATER_LOGIN_KEYS)
     if here is None:
         if "login" not in backend:
             backend.fail("login", f"is missing; write {{strategy: one of {', '.join(Strategy)}, …}}")
         return Login(Strategy.DOVECOT_TOKEN)
     strategy = here.required("strategy", _strategy, None, f"write one of {', '.join(Strategy)}")
-    password = _password(here, read_files=read_files)
+    password = _password(here, secrets=secrets)
     login = Login(
         strategy=strategy or Strategy.DOVECOT_TOKEN,
         user=here.get("user", values.text, ""),
@@ -186,7 +193,10 @@ def _login(backend: Section, speaks: Protocol, *, read_files: bool) -> Login:
         if key in here and key not in TAKES[strategy]:
             here.fail(key, f"means nothing to strategy {strategy}; remove it")
     for key in NEEDS[strategy]:
-        given = key in here or (key == "password" and (password is not None or "password_file" in here))
+        given = key in here
+        if key == "password":
+            # One that is nowhere may be a credential of systemd's, which only the core gets.
+            given = given or "password_file" in here or files.credential(here.at(key)) is not None or not secrets
         if not given:
             hint = "password_file: /path of a file" if key == "password" else f"{key}: …"
             here.problems.add(here.mark, here.at(key), f"is missing; strategy {strategy} needs {hint}")
@@ -201,7 +211,7 @@ def _strategy(scalar: Scalar) -> Strategy | None:
     return values.one_of(Strategy, LATER_STRATEGIES)(scalar)
 
 
-def _password(here: Section, *, read_files: bool) -> Secret | None:
+def _password(here: Section, *, secrets: bool) -> Secret | None:
     """From `password`, else `password_file`, else systemd's credential named like the key's path."""
     if "password" in here and "password_file" in here:
         here.fail("password_file", "stands beside password; keep one of the two")
@@ -210,12 +220,12 @@ def _password(here: Section, *, read_files: bool) -> Secret | None:
 
     def from_file(scalar: Scalar) -> Secret | None:
         path = values.absolute_path(scalar)
-        return Secret(files.read_secret(path)) if read_files else None
+        return Secret(files.read_secret(path)) if secrets else None
 
     if "password_file" in here:
         return here.get("password_file", from_file, None)
     path = files.credential(here.at("password"))
-    if path is None or not read_files:
+    if path is None or not secrets:
         return None
     try:
         return Secret(files.read_secret(path))

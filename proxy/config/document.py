@@ -94,8 +94,7 @@ class _Builder:
             self._stop(mark, "", "holds a character that YAML does not allow; remove it")
         except yaml.MarkedYAMLError as error:
             where = error.problem_mark or error.context_mark
-            # The parser quotes what it found; that may be a piece of a secret that was not put in quotes.
-            what = re.sub(r"""(["'])(?!<)(?:(?!\1).){2,}\1""", "something else", error.problem or "it cannot be read")
+            what = _QUOTED.sub(_discreet, error.problem or "it cannot be read")
             self._stop(_mark(where), "", f"not valid YAML: {what}")
         except (ValueError, OverflowError):
             self._stop(START, "", r"not valid YAML: a number in a \U escape or a % line is out of range")
@@ -155,9 +154,18 @@ class _Builder:
         return Mapping(mark, entries)
 
 
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+
+
+def _discreet(quoted: re.Match[str]) -> str:
+    """What PyYAML quotes in a message: a character or a token's kind, but else maybe a piece of a bare secret."""
+    inner = quoted[0][1:-1]
+    return quoted[0] if len(inner) <= 2 or (inner[0] == "<" and inner[-1] == ">") else "something else"
+
+
 def join(path: str, key: str) -> str:
     """The path of `key` below `path`. What does not look like a key is not repeated: it may be a misplaced secret."""
-    shown = key if re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,30}", key) else "?"
+    shown = key if re.fullmatch(r"[a-z]+(_[a-z]+)*", key) else "?"
     return f"{path}.{shown}" if path else shown
 
 

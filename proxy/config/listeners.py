@@ -77,7 +77,7 @@ def _front(here: Section, known: dict[str, Backend], taken: list[str]) -> Front:
     )
 
 
-def read_portal(top: Section, listeners: Listeners, *, read_files: bool) -> Portal:
+def read_portal(top: Section, listeners: Listeners, *, certificates: bool) -> Portal:
     here = top.section("portal", "portal")
     if here is None:
         if "portal" not in top:
@@ -87,7 +87,7 @@ def read_portal(top: Section, listeners: Listeners, *, read_files: bool) -> Port
     listen = here.get("listen", values.listen_address, DEFAULT_PORTAL_LISTEN)
     listeners.add(here.at("listen"), here.mark_of("listen"), listen)
     own = here.section("tls", "portal.tls")
-    tls = None if own is None else _pair(own, read_files=read_files)
+    tls = None if own is None else _pair(own, certificates=certificates)
     if tls is None and not values.is_loopback(listen.host):
         where = here.mark_of("listen")
         here.problems.warn(where, here.at("listen"), "pages go out in the clear here; give the portal tls of its own")
@@ -104,7 +104,7 @@ def _overlap(one: Address, other: Address) -> bool:
     return every_v4 in (one.host, other.host) and ":" not in one.host + other.host
 
 
-def read_tls(top: Section, *, read_files: bool) -> tuple[TlsPair, ...]:
+def read_tls(top: Section, *, certificates: bool) -> tuple[TlsPair, ...]:
     node = top.node("tls")
     if node is None:
         top.fail("tls", "is missing; write {certificate: /path/fullchain.pem, key: /path/key.pem}, or a list of them")
@@ -117,28 +117,29 @@ def read_tls(top: Section, *, read_files: bool) -> tuple[TlsPair, ...]:
     for index, item in enumerate(items):
         here = section(item, f"tls[{index}]" if many else "tls", top.problems, "tls")
         if here is not None:
-            pairs.append(_pair(here, here.each("names", values.sni_name), read_files=read_files))
+            pairs.append(_pair(here, here.each("names", values.sni_name), certificates=certificates))
     return tuple(pairs)
 
 
-def _pair(here: Section, names: tuple[str, ...] = (), *, read_files: bool) -> TlsPair:
+def _pair(here: Section, names: tuple[str, ...] = (), *, certificates: bool) -> TlsPair:
     def certificate(scalar: Scalar) -> Path | None:
         path = values.absolute_path(scalar)
-        if read_files:
+        if certificates:
             files.check_certificate(path)
         return path
 
     def key(scalar: Scalar) -> Path | None:
         path = values.absolute_path(scalar)
-        if read_files:
+        if certificates:
             files.check_key(path)
         return path
 
     chain = here.required("certificate", certificate, None, "write the path of the chain in PEM form")
     own = files.credential(here.at("key")) if "key" not in here else None
-    if own is None:
+    # Without its credentials directory a process cannot tell whether systemd gives the key to another one.
+    if own is None and (certificates or "key" in here):
         own = here.required("key", key, None, "write the path of the private key in PEM form")
-    if chain is not None and own is not None and read_files:
+    if chain is not None and own is not None and certificates:
         try:
             files.check_pair(chain, own)
         except Bad as error:

@@ -19,21 +19,21 @@ SOCKET_PATH_BYTES = 107
 """Of a unix socket's address, without its NUL (unix(7))."""
 
 
-def load(path: Path, *, read_files: bool = True) -> Config:
+def load(path: Path, *, certificates: bool = True, secrets: bool = True) -> Config:
     """The configuration in `path`.
 
-    With `read_files` the files it names (certificates, keys, secrets) are read and checked too; without, backend
-    passwords stay None: for programs that only ask where the sockets are and may not read secrets.
+    `certificates`: the certificates and TLS keys it names are read and checked too. `secrets`: so are backend
+    passwords, which are None without. Each process asks for what its uid may read; `sidegate check` for both.
     Raises ConfigErrors, and nothing else, for anything that is wrong with it.
     """
     problems = Problems(path)
-    config = _read(path, problems, read_files=read_files)
+    config = _read(path, problems, certificates=certificates, secrets=secrets)
     if problems.errors or config is None:
         raise ConfigErrors(problems.errors)
     return replace(config, warnings=tuple(str(warning) for warning in sorted(problems.warnings, key=by_place)))
 
 
-def _read(path: Path, problems: Problems, *, read_files: bool) -> Config | None:
+def _read(path: Path, problems: Problems, *, certificates: bool, secrets: bool) -> Config | None:
     try:
         raw = path.read_bytes()
         mode = path.stat().st_mode
@@ -52,7 +52,7 @@ def _read(path: Path, problems: Problems, *, read_files: bool) -> Config | None:
         return None
     if mode & 0o077:
         _check_inline_secrets(top, path, mode)
-    return _config(path, top, read_files=read_files)
+    return _config(path, top, certificates=certificates, secrets=secrets)
 
 
 def _check_inline_secrets(top: Section, path: Path, mode: int) -> None:
@@ -60,15 +60,15 @@ def _check_inline_secrets(top: Section, path: Path, mode: int) -> None:
         login = backend.entries.get("login") if isinstance(backend, Mapping) else None
         if login is not None and isinstance(login[1], Mapping) and "password" in login[1].entries:
             message = f"is a secret in a file that others may read (mode {mode & 0o777:04o}); run: chmod 600 {path}"
-            where = f"{document.join('backends', name)}.login.password"
-            top.problems.add(login[1].entries["password"][0], where, f"{message}, or use password_file")
+            where = f"backends.{backends.shown_name(name)}.login.password"
+            top.problems.add(login[1].entries["password"][1].mark, where, f"{message}, or use password_file")
 
 
-def _config(path: Path, top: Section, *, read_files: bool) -> Config:
+def _config(path: Path, top: Section, *, certificates: bool, secrets: bool) -> Config:
     state_dir = top.get("state_dir", values.absolute_path, DEFAULT_STATE_DIR)
     default_domain = top.required("default_domain", values.mail_domain, "", "write default_domain: example.org")
     domains = _domains(top, default_domain)
-    found = backends.read_all(top, domains, read_files=read_files)
+    found = backends.read_all(top, domains, certificates=certificates, secrets=secrets)
     taken = Listeners(top.problems)
     _check_later(top)
     return Config(
@@ -77,8 +77,8 @@ def _config(path: Path, top: Section, *, read_files: bool) -> Config:
         state_dir=state_dir,
         run_dir=top.get("run_dir", _socket_dir, DEFAULT_RUN_DIR),
         workers=top.get("workers", _workers, None),
-        tls=read_tls(top, read_files=read_files),
-        portal=read_portal(top, taken, read_files=read_files),
+        tls=read_tls(top, certificates=certificates),
+        portal=read_portal(top, taken, certificates=certificates),
         default_domain=default_domain,
         domains=domains,
         hostname=top.get("hostname", values.host_name, machine_name()),

@@ -133,10 +133,11 @@ class Section:
     def each(self, key: str, convert: Callable[[Scalar], T], *, single: bool = False) -> tuple[T, ...]:
         """`key` as a list of scalars; with `single` one scalar will do for a list of one."""
         node = self.node(key)
-        if single and isinstance(node, Scalar):
-            node = document.Sequence(node.mark, [node])
         if node is None:
             return ()
+        if single and isinstance(node, Scalar):
+            only = scalar(node, self.at(key), self.problems, convert, None)
+            return () if only is None else (only,)
         if not isinstance(node, document.Sequence):
             self.fail(key, "must be a list; write [a, b]")
             return ()
