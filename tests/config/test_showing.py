@@ -1,0 +1,84 @@
+"""The configuration printed again, and the example."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from proxy.config import Config, example, load, show
+from proxy.config.reader import KEYS
+from proxy.config.settings import Limits, Policy, Strategy
+from tests.config.mistakes import VALID, changed, loaded, write
+
+ROOT = Path(__file__).parents[2]
+FULL = (
+    changed(
+        "{strategy: dovecot_token, issuer: sidegate, client_id: sidegate}",
+        '{strategy: master_user, user: m, password: hunter2, separator: "*"}\n    username: "{local}"',
+    )
+    + "workers: 3\npolicy: {app_password_max_age: 36h}\nlimits: {penalty: 1500ms, shared_networks: [10.0.0.0/8]}\n"
+)
+
+
+def without_warnings(config: Config) -> Config:
+    return replace(config, warnings=())
+
+
+@pytest.mark.parametrize("text", [VALID, FULL])
+@pytest.mark.parametrize("only_changed", [False, True])
+def test_what_is_shown_loads_again_as_the_same(tmp_path: Path, text: str, only_changed: bool) -> None:
+    first = loaded(tmp_path, text, secrets=True)
+    shown = show(first, only_changed)
+    assert without_warnings(loaded(tmp_path, shown.replace("<secret>", "hunter2"), secrets=True)) == without_warnings(
+        first
+    )
+
+
+def test_only_what_is_changed(tmp_path: Path) -> None:
+    config = loaded(tmp_path, FULL, secrets=True)
+    tree = yaml.safe_load(show(config, only_changed=True))
+    assert list(tree) == ["workers", "tls", "portal", "default_domain", "fronts", "backends", "policy", "limits"]
+    assert tree["policy"] == {"app_password_max_age": "36h"}
+    assert tree["limits"] == {"penalty": "1500ms", "shared_networks": ["10.0.0.0/8"]}
+    assert tree["backends"]["mail"]["login"]["password"] == "<secret>"
+    assert "hunter2" not in show(config, only_changed=False)
+
+
+# ---- the example --------------------------------------------------------------------------------
+
+
+def uncommented() -> str:
+    """Every option switched on: `# key` becomes `key`, `##` stays a comment. The second `tls` stands for the first."""
+    text = example()
+    text = re.sub(r"^tls:\n  certificate: .*\n  key: .*\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"^( *)# (?!#)", r"\1", text, flags=re.MULTILINE)
+
+
+def test_the_example_is_the_one_in_config() -> None:
+    assert example() == (ROOT / "config" / "sidegate.yaml").read_text("utf-8")
+
+
+def test_the_example_loads_as_it_stands(tmp_path: Path) -> None:
+    config = load(write(tmp_path, example(), 0o644), certificates=False)
+    assert [front.name for front in config.fronts] == ["imap:993", "imap:143", "smtp:465", "smtp:587"]
+
+
+def test_the_example_loads_with_everything_in_it_and_shows_the_defaults(tmp_path: Path) -> None:
+    full = load(write(tmp_path, uncommented()), certificates=False, secrets=False)
+    plain = load(write(tmp_path, example()), certificates=False)
+    assert {backend.login.strategy for backend in full.backends.values()} == set(Strategy)
+    assert (full.limits, full.policy) == (Limits(), Policy())
+    for key in ("store", "state_dir", "run_dir", "workers", "default_domain", "domains"):
+        assert getattr(full, key) == getattr(plain, key), key
+    assert full.portal.listen == plain.portal.listen
+    assert full.backends["mail"].client_address is plain.backends["mail"].client_address
+    assert full.backends["mail"].username == plain.backends["mail"].username
+
+
+def test_every_key_there_is_stands_in_the_example() -> None:
+    written = set(re.findall(r"\b([a-z_]+):(?=\s)", uncommented()))
+    assert {key for keys in KEYS.values() for key in keys} <= written
