@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import LoopingCall
+from twisted.logger import STDLibLogObserver, globalLogBeginner
 
 from proxy import logs
 from proxy.config.errors import ConfigErrors
@@ -41,12 +42,14 @@ def run(
     `modules` and `pace` are for tests: other programs in the children's places, other times.
     """
     logs.setup()
+    observer: Any = STDLibLogObserver()
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     log = logs.get("supervisor")
     passed = passed_by_systemd()
 
     def read() -> Config:
         # A part alone runs under a uid that may not read the others' secrets; each child reads its own.
-        return load(config_path, read_files=role is None)
+        return load(config_path, certificates=role is None, secrets=role is None)
 
     try:
         config = read()

@@ -20,8 +20,18 @@ log = logs.get("supervisor")
 def watcher(reactor: Reactor, link: Path, kill: Callable[[int, str], None]) -> ClientService:
     """A service that stays connected to the core and calls kill(pid, why) for each Kill."""
     endpoint: Any = UNIXClientEndpoint(reactor, str(link))  # type: ignore[no-untyped-call]
-    factory: Any = Factory.forProtocol(_Watcher, kill)  # type: ignore[call-arg,arg-type]
+    factory: Any = _Factory(kill)
     return ClientService(endpoint, factory, retryPolicy=backoffPolicy(0.1, 2.0))
+
+
+class _Factory(Factory):
+    noisy = False
+
+    def __init__(self, kill: Callable[[int, str], None]) -> None:
+        self._kill = kill
+
+    def buildProtocol(self, addr: object) -> _Watcher:
+        return _Watcher(self._kill)
 
 
 class _Watcher(Protocol):

@@ -1,0 +1,3 @@
+from tests.support.stub_child import main
+
+main("portal")
