@@ -41,7 +41,8 @@ class ConfigErrors(Exception):
     """The configuration cannot be used; exit status 78. `str` gives one line per error, in file order."""
 
     def __init__(self, errors: list[ConfigError]) -> None:
-        self.errors = sorted(errors, key=by_place)
+        # A section that several readers look into is wrong once.
+        self.errors = sorted(set(errors), key=by_place)
         super().__init__("\n".join(str(error) for error in self.errors))
 
 
