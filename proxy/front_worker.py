@@ -1,0 +1,120 @@
+"""Composition root of a front worker: the process that reads what strangers send.
+
+    python -m proxy.front_worker --link PATH --listen NAME=FD[,NAME=FD…] --status-fd N
+
+It is exec'ed by the supervisor with the listening sockets already open, reads no configuration file and gets its
+settings, without any secret, from the core. Twisted's reactor runs over uvloop; relay descriptors are on the uvloop
+loop underneath (docs/decisions/).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import ctypes
+import gc
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+import uvloop
+from twisted.internet import asyncioreactor
+
+from proxy import logs
+from proxy.fronts.listeners import Listeners, raise_descriptor_limit
+from proxy.fronts.probes import Probes
+from proxy.fronts.worker import Worker
+
+REPORT_INTERVAL = 1.0
+"""Seconds between heartbeats, and between reports of refusals."""
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+
+_log = logs.get("front")
+
+
+def harden() -> None:
+    """No core dump, no ptrace by the same uid, and no life after the supervisor's."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="proxy.front_worker", description="Started by the supervisor only.")
+    parser.add_argument("--link", required=True)
+    parser.add_argument("--listen", required=True, help="NAME=FD[,NAME=FD…]")
+    parser.add_argument("--status-fd", required=True, type=int)
+    parser.add_argument("--log-level", default="info")
+    return parser.parse_args(argv)
+
+
+def _listening(argument: str) -> dict[str, socket.socket]:
+    sockets = {}
+    for part in argument.split(","):
+        name, _, descriptor = part.rpartition("=")
+        sockets[name] = socket.socket(fileno=int(descriptor))
+    return sockets
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or until the supervisor is gone."""
+    arguments = _arguments(argv)
+    logs.setup(arguments.log_level)
+    harden()
+    capacity = raise_descriptor_limit()
+
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    asyncioreactor.install(loop)  # type: ignore[no-untyped-call]
+    from twisted.internet import reactor  # only exists after install()
+    from twisted.internet.task import LoopingCall
+
+    status = arguments.status_fd
+    os.set_blocking(status, False)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the core sends new settings
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
+
+    worker = Worker(loop, arguments.link)
+    listeners = Listeners(worker, _listening(arguments.listen), capacity)
+    probes = Probes(worker)
+    ready = False
+
+    def tell(byte: bytes) -> None:
+        try:
+            os.write(status, byte)
+        except BlockingIOError:
+            pass  # it has heartbeats enough to read
+        except OSError:
+            _log.error("the supervisor is gone")
+            os._exit(1)
+
+    def configured() -> None:
+        nonlocal ready
+        if not ready and worker.fronts:
+            ready = True
+            listeners.start()
+            tell(b"R")
+        probes.restart()
+
+    def beat() -> None:
+        if ready:
+            tell(b".")
+        worker.report_refusals()
+
+    worker.on_settings = configured
+    worker.link.start()
+    LoopingCall(beat).start(REPORT_INTERVAL, now=False)
+    gc.collect()
+    gc.freeze()
+    reactor.run()  # type: ignore[misc]
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,514 @@
+"""One end of a connection: a non-blocking descriptor, with or without TLS on it. The only module that touches either.
+
+TLS objects of the standard library work directly on the descriptor, without memory BIOs: that is what makes a relay as
+cheap as the C ones and an idle session cost 15 KiB (docs/decisions/). `SSLContext._wrap_socket` is what ssl.SSLSocket
+itself calls; it saves the wrapper object.
+
+A leg is registered with the event loop once; what changes is the function called when it is readable. Nothing here
+raises for what a peer does: a broken leg becomes silent and calls `on_lost` in the next turn of the loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Callable
+from typing import Any, Final
+
+from proxy import logs
+from proxy.fronts.client_hello import NO_OVERLAP_ALERT, Hello, read_hello
+
+BUFFER_SIZE: Final = 128 * 1024
+RECORD: Final = 16384
+"""Payload of the largest TLS record (RFC 8446 section 5.1)."""
+LINGER: Final = 1.0
+"""Seconds that a peer gets to take the last bytes and close, before we do."""
+
+buffer: Final = memoryview(bytearray(BUFFER_SIZE))
+"""What Leg.read fills: one for the whole process, valid until the next read of any leg."""
+
+_log = logs.get("front")
+
+
+class Leg:
+    """A connected (or connecting) stream socket and its TLS state."""
+
+    __slots__ = (
+        "__weakref__",
+        "_finishing",
+        "_linger",
+        "_loop",
+        "_read_wants_write",
+        "_registered",
+        "_sock",
+        "_tls",
+        "_unsent",
+        "_write_wants_read",
+        "_writing",
+        "at_end",
+        "closed",
+        "lost",
+        "on_drained",
+        "on_lost",
+        "on_readable",
+    )
+
+    open_count = 0
+    """Legs of this process that hold a descriptor."""
+    when_closed: Callable[[], None] = staticmethod(lambda: None)
+    """Called after each one gave it back."""
+
+    def __init__(self, loop: AbstractEventLoop, sock: socket.socket) -> None:
+        self._loop = loop
+        self._sock = sock
+        self._tls: Any = None
+        self._unsent: memoryview | None = None
+        self._registered = False
+        self._writing = False
+        self._finishing = False
+        self._read_wants_write = False
+        self._write_wants_read = False
+        self._linger: TimerHandle | None = None
+        self.at_end = False
+        """The peer sends no more: FIN or close_notify, everything before it has been read."""
+        self.closed = False
+        self.lost: str | None = None
+        """Why it broke, in words for the log."""
+        self.on_readable: Callable[[], None] | None = None
+        self.on_drained: Callable[[], None] | None = None
+        """Everything given to send() is with the kernel again."""
+        self.on_lost: Callable[[], None] | None = None
+        Leg.open_count += 1
+
+    # ---- reading -----------------------------------------------------------------------------
+
+    def watch(self, function: Callable[[], None]) -> None:
+        """From now on `function` runs while there is something to read (level-triggered)."""
+        self.on_readable = function
+        if not self._registered and not self.closed:
+            self._registered = True
+            self._loop.add_reader(self._sock.fileno(), self._readable)
+
+    def hold(self) -> None:
+        """Read nothing for now. The registration goes only if the peer really speaks meanwhile (saves two system calls)."""
+        self.on_readable = None
+
+    def _readable(self) -> None:
+        if self._write_wants_read:
+            self._write_wants_read = False
+            self._flush()
+        function = self.on_readable
+        if function is None:
+            self._registered = False
+            self._loop.remove_reader(self._sock.fileno())
+            return
+        try:
+            function()
+        except Exception as error:
+            self._broken(error)
+
+    def read(self) -> int:
+        """Fill the shared buffer; how many bytes. 0 with `at_end` false: nothing there now.
+
+        With TLS a short record ends the round: the next one is announced by the loop again. Since a whole record always
+        fits, OpenSSL never keeps decrypted bytes that no event would announce.
+        """
+        tls = self._tls
+        try:
+            if tls is None:
+                count = self._sock.recv_into(buffer)
+                if not count:
+                    self.at_end = True
+                return count
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._lose(_words(error))
+            return 0
+        total = 0
+        try:
+            while total <= BUFFER_SIZE - RECORD:
+                count = tls.read(BUFFER_SIZE - total, buffer[total:] if total else buffer)
+                if not count:
+                    self.at_end = True
+                    break
+                total += count
+                if count < RECORD:
+                    break
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLWantWriteError:  # a KeyUpdate's answer does not fit the socket
+            self._read_wants_write = True
+            self._want_writable()
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # FIN without close_notify; close_notify after ours
+            self.at_end = True
+        except OSError as error:  # ssl.SSLError is one
+            self._lose(_words(error))
+        return total
+
+    def peek(self, size: int) -> bytes | None:
+        """Up to `size` bytes that stay in the kernel (before TLS only). None: nothing there now; empty: the end."""
+        try:
+            return self._sock.recv(size, socket.MSG_PEEK)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self._lose(_words(error))
+            return None
+
+    def discard(self, size: int) -> None:
+        """Take `size` bytes that peek() has shown."""
+        while size > 0:
+            size -= len(self._sock.recv(size))
+
+    # ---- writing -----------------------------------------------------------------------------
+
+    @property
+    def blocked(self) -> bool:
+        """The socket does not take everything; `on_drained` will follow."""
+        return self._unsent is not None
+
+    def send(self, data: bytes | memoryview) -> bool:
+        """Write; False when a rest had to be kept (copied). The caller then stops producing until on_drained."""
+        if self.lost is not None or self.closed:
+            return True
+        if self._unsent is not None:
+            self._unsent = memoryview(b"".join((self._unsent, data)))
+            return False
+        sent = self._write(data)
+        if sent == len(data) or self.lost is not None:
+            return True
+        self._unsent = memoryview(bytes(data[sent:]))
+        if not self._write_wants_read:
+            self._want_writable()
+        return False
+
+    def _write(self, data: bytes | memoryview) -> int:
+        tls = self._tls
+        if tls is None:
+            try:
+                return self._sock.send(data)
+            except BlockingIOError:
+                return 0
+            except OSError as error:
+                self._lose(_words(error))
+                return 0
+        total = len(data)
+        sent = 0
+        try:
+            if total <= RECORD:
+                return int(tls.write(data))
+            view = memoryview(data)
+            while sent < total:  # one record a call
+                sent += tls.write(view[sent:])
+        except ssl.SSLWantWriteError:
+            pass
+        except ssl.SSLWantReadError:
+            self._write_wants_read = True
+        except OSError as error:
+            self._lose(_words(error))
+        return sent
+
+    def _want_writable(self) -> None:
+        if not self._writing and not self.closed:
+            self._writing = True
+            self._loop.add_writer(self._sock.fileno(), self._writable)
+
+    def _writable(self) -> None:
+        if self._read_wants_write:
+            self._read_wants_write = False
+            if self.on_readable is not None:
+                self._readable()
+        self._flush()
+        if self._unsent is None or self._write_wants_read:
+            self._stop_writing()
+
+    def _stop_writing(self) -> None:
+        if self._writing and not self._read_wants_write and not self.closed:
+            self._writing = False
+            self._loop.remove_writer(self._sock.fileno())
+
+    def _flush(self) -> None:
+        rest = self._unsent
+        if rest is None or self.closed:
+            return
+        sent = self._write(rest)
+        if self.lost is not None:
+            return
+        if sent < len(rest):
+            self._unsent = rest[sent:]
+            if not self._write_wants_read:
+                self._want_writable()
+            return
+        self._unsent = None
+        self._stop_writing()
+        if self._finishing:
+            self._shut()
+            if self._linger is not None and self.at_end:
+                self.close()
+        elif self.on_drained is not None:
+            try:
+                self.on_drained()
+            except Exception as error:
+                self._broken(error)
+
+    # ---- TLS ---------------------------------------------------------------------------------
+
+    @property
+    def tls_version(self) -> str | None:
+        return self._tls.version() if self._tls is not None else None
+
+    def choose_context(self, context: ssl.SSLContext) -> None:
+        """From the SNI callback: go on with the certificate of `context`."""
+        self._tls.context = context
+
+    def accept_tls(self, context: ssl.SSLContext, alpn: frozenset[bytes], done: Callable[[], None]) -> None:
+        """Wait for a client's TLS handshake, then call `done`. A failed one loses the leg."""
+
+        waited_for = 1
+
+        def look() -> None:
+            # The ssl module selects a protocol but cannot refuse a client whose offers match nothing, so the hello is
+            # read before OpenSSL gets it (ALPACA, https://alpaca-attack.com). Whatever is missing is waited for in the
+            # kernel: nothing may be consumed yet, and a level-triggered loop would spin.
+            nonlocal waited_for
+            seen = self.peek(RECORD + 5)
+            if seen is None:
+                return
+            if len(seen) < waited_for:
+                self._lose("closed during the TLS handshake")
+                return
+            hello = read_hello(seen, alpn)
+            if isinstance(hello, int):
+                waited_for = hello
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, hello)
+                return
+            if waited_for > 1:
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            if hello is Hello.NO_OVERLAP:
+                with contextlib.suppress(OSError):
+                    self._sock.send(NO_OVERLAP_ALERT)
+                self._lose("no application protocol in common")
+            elif hello is Hello.NOT_TLS:
+                self._lose("not a TLS handshake")
+            else:
+                self._tls = context._wrap_socket(self._sock, True, owner=self)  # type: ignore[attr-defined]
+                self._handshake(done)
+
+        self.watch(look)
+
+    def connect_tls(self, context: ssl.SSLContext, server_name: str, done: Callable[[], None]) -> None:
+        """Start a TLS handshake as the client; `server_name` is what the certificate must carry."""
+        self._tls = context._wrap_socket(self._sock, False, server_name)  # type: ignore[attr-defined]
+        self._handshake(done)
+
+    def _handshake(self, done: Callable[[], None]) -> None:
+        def step() -> None:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self.watch(step)
+                return
+            except ssl.SSLWantWriteError:
+                self.watch(step)
+                self._read_wants_write = True
+                self._want_writable()
+                return
+            except OSError as error:
+                self._lose(f"TLS handshake: {_words(error)}")
+                return
+            self.hold()
+            done()
+
+        step()
+
+    # ---- ending ------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Send no more: what is unsent goes out, then close_notify and FIN. Reading goes on."""
+        self._finishing = True
+        if self._unsent is None and self.lost is None and not self.closed:
+            self._shut()
+
+    def _shut(self) -> None:
+        self._finishing = False
+        try:
+            if self._linger is not None:
+                self._end_tls()  # what still comes in is dropped unread
+            elif self._tls is not None:
+                _close_notify(self._tls, self._sock)
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self._lose(_words(error))
+
+    def finish_and_close(self, within: float = LINGER) -> None:
+        """Last bytes, close_notify, FIN; then close when the peer has, at the latest after `within` seconds.
+
+        A close with unread bytes in the kernel would become a reset, which may overtake what we sent last.
+        """
+        if self.closed or self._linger is not None:
+            return
+        if self.lost is not None:
+            self.close()
+            return
+        self.on_drained = None
+        self.on_lost = self.close
+        self._linger = self._loop.call_later(within, self.close)
+        self.finish()
+        if self.at_end and self._unsent is None:
+            self.close()
+        elif not self.closed:
+            self.watch(self._drop_input)
+
+    @property
+    def ending(self) -> bool:
+        """finish_and_close() has been called."""
+        return self._linger is not None or self.closed
+
+    def _end_tls(self) -> None:
+        if self._tls is not None:
+            with contextlib.suppress(OSError):
+                self._tls.shutdown()
+            self._tls = None
+
+    def _drop_input(self) -> None:
+        self.read()
+        if self.at_end and self._unsent is None:
+            self.close()
+        elif self.at_end:
+            self.hold()
+
+    def close(self) -> None:
+        """Give the descriptor back, now. Sends close_notify if nothing else is waiting."""
+        if self.closed:
+            return
+        self.closed = True
+        descriptor = self._sock.fileno()
+        if self._registered:
+            self._loop.remove_reader(descriptor)
+        if self._writing:
+            self._loop.remove_writer(descriptor)
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        if self.lost is None and self._unsent is None:
+            self._end_tls()
+        self._tls = None
+        self._unsent = None
+        self._sock.close()
+        self.on_readable = self.on_drained = self.on_lost = None
+        Leg.open_count -= 1
+        Leg.when_closed()
+
+    def _lose(self, why: str) -> None:
+        if self.lost is None and not self.closed:
+            self.lost = why
+            self._unsent = None
+            self.hold()
+            self._loop.call_soon(self._tell_lost)
+
+    def _tell_lost(self) -> None:
+        if not self.closed:
+            if self.on_lost is not None:
+                self.on_lost()
+            else:
+                self.close()
+
+    def _broken(self, error: Exception) -> None:
+        _log.error("internal error on a connection", exc_info=error)
+        self._lose("internal error")
+
+    # ---- the descriptor ----------------------------------------------------------------------
+
+    def connected(self) -> bool:
+        try:
+            self._sock.getpeername()
+        except OSError:
+            return False
+        return True
+
+    def when_writable(self, function: Callable[[], None]) -> None:
+        """Call `function` once, when the socket first takes data (a connect() has ended)."""
+
+        def once() -> None:
+            self._writing = False
+            self._loop.remove_writer(descriptor)
+            code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                self._lose(_words(OSError(code, "")))
+                return
+            try:
+                function()
+            except Exception as error:
+                self._broken(error)
+
+        descriptor = self._sock.fileno()
+        self._writing = True
+        self._loop.add_writer(descriptor, once)
+
+
+_OPTIONS: Final = (
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000),
+)
+
+
+def set_options(sock: socket.socket) -> None:
+    """No Nagle; a dead peer is noticed within two minutes. Accepted sockets inherit all of it from the listening one."""
+    for level, option, value in _OPTIONS:
+        sock.setsockopt(level, option, value)
+
+
+def connect_socket(family: int, sockaddr: Any) -> socket.socket:
+    """A socket that is connecting. OSError when the kernel refuses at once."""
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        set_options(sock)
+        sock.connect(sockaddr)
+    except BlockingIOError:
+        pass
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+# A full SSL_shutdown() also reads, and application data that is on its way then kills the connection
+# (SSL_R_APPLICATION_DATA_AFTER_CLOSE_NOTIFY); the ssl module always makes that second call. So the close_notify is
+# produced on a socket pair that has nothing to read, put under the TLS object's descriptor for the moment, and sent
+# from there. Nothing else runs meanwhile.
+_pair: tuple[socket.socket, socket.socket] | None = None
+
+
+def _close_notify(tls: Any, sock: socket.socket) -> None:
+    global _pair  # noqa: PLW0603 - one pair a process, made when first needed
+    if _pair is None:
+        _pair = socket.socketpair()
+        _pair[0].setblocking(False)
+        _pair[1].setblocking(False)
+    descriptor = sock.fileno()
+    with sock.dup() as real:
+        os.dup2(_pair[0].fileno(), descriptor, inheritable=False)
+        try:
+            with contextlib.suppress(ssl.SSLError):
+                tls.shutdown()
+        finally:
+            os.dup2(real.fileno(), descriptor, inheritable=False)
+    with contextlib.suppress(BlockingIOError):
+        sock.send(_pair[1].recv(4096))
+
+
+def _words(error: OSError) -> str:
+    """An error without anything a peer chose: OpenSSL's reason, a certificate's fault, or the errno's text."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate verify failed: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "TLS error").replace("_", " ").lower()
+    return os.strerror(error.errno).lower() if error.errno else "closed"

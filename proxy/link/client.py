@@ -1,0 +1,223 @@
+"""A front worker's (or the supervisor's) side of the link.
+
+A raw non-blocking unix socket under the event loop: everything said in one turn of the loop goes out in one write, what
+the socket does not take is kept and drained, a lost link is made again, and a question that gets no answer is answered
+here, with None.
+"""
+
+from __future__ import annotations
+
+import socket
+from asyncio import AbstractEventLoop, TimerHandle
+from collections.abc import Callable
+
+from proxy import logs
+from proxy.link.messages import (
+    LINK_VERSION,
+    Accept,
+    Ask,
+    Ended,
+    FromCore,
+    Hello,
+    LinkError,
+    LiveSession,
+    Message,
+    Refuse,
+    Welcome,
+    encode,
+    messages_from_core,
+)
+
+FIRST_RETRY = 0.05
+LAST_RETRY = 1.0
+"""Seconds between two tries to reach the core: doubled from the first to the last."""
+MAX_UNSENT = 16 * 1024 * 1024
+"""Bytes that wait for a core that does not read; beyond it the link is cut and made anew."""
+_READ_SIZE = 256 * 1024
+
+Answer = Accept | Refuse | None
+"""None: the core cannot be asked, or did not answer in time."""
+
+_log = logs.get("link")
+
+
+class LinkClient:
+    """One conversation with the core, for the life of the process."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        path: str,
+        role: str,
+        *,
+        live_sessions: Callable[[], list[LiveSession]],
+        on_message: Callable[[FromCore], None],
+    ) -> None:
+        """`on_message` gets everything that is not an answer, Welcome first, in the order sent."""
+        self._loop = loop
+        self._path = path
+        self._role = role
+        self._live_sessions = live_sessions
+        self._on_message = on_message
+        self._socket: socket.socket | None = None
+        self._received = bytearray()
+        self._outbox: list[bytes] = []
+        self._unsent = b""
+        self._draining = False
+        self._retry = FIRST_RETRY
+        self._complained = False
+        self._question = 0
+        self._questions: dict[int, tuple[float, Callable[[Answer], None]]] = {}
+        self._expiry: TimerHandle | None = None
+        self.question_timeout = 5.0
+        """Seconds."""
+        self.up = False
+        """The core has welcomed us: questions can be asked, reports are heard."""
+
+    def start(self) -> None:
+        """Connect, now and whenever the link is lost."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        try:
+            sock.connect(self._path)
+        except OSError as error:
+            sock.close()
+            if not self._complained:
+                self._complained = True
+                _log.error("cannot reach the core", path=self._path, reason=error.strerror)
+            self._loop.call_later(self._retry, self.start)
+            self._retry = min(self._retry * 2, LAST_RETRY)
+            return
+        self._socket = sock
+        self._loop.add_reader(sock.fileno(), self._readable)
+        self._write(Hello(LINK_VERSION, self._role, self._live_sessions()))
+
+    # ---- speaking ----------------------------------------------------------------------------
+
+    def send(self, message: Message) -> bool:
+        """Report something. False, and dropped, while the link is down: Hello tells a new core what still matters."""
+        if not self.up:
+            return False
+        self._write(message)
+        return True
+
+    def ask(self, question: Ask, answered: Callable[[Answer], None]) -> int:
+        """Put a question; `answered` is called once, with None when nobody can answer. Returns the question's number."""
+        self._question += 1
+        question.question = self._question
+        self._questions[self._question] = (self._loop.time() + self.question_timeout, answered)
+        if self.up:
+            self._write(question)
+            if self._expiry is None:
+                self._expiry = self._loop.call_later(self.question_timeout, self._expire)
+        else:
+            self._loop.call_soon(self._answer, self._question, None)
+        return self._question
+
+    def forget(self, question: int) -> None:
+        """Nobody waits for this answer any more. A session it would have started is reported as ended."""
+        self._questions.pop(question, None)
+
+    def _write(self, message: Message) -> None:
+        if not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.append(encode(message))
+
+    def _flush(self) -> None:
+        sock = self._socket
+        if sock is None:
+            self._outbox.clear()
+            return
+        data = self._unsent + b"".join(self._outbox)
+        self._outbox.clear()
+        try:
+            sent = sock.send(data) if data else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._lost(error.strerror or "write failed")
+            return
+        self._unsent = data[sent:]
+        if len(self._unsent) > MAX_UNSENT:
+            self._lost("the core does not read")
+        elif self._unsent and not self._draining:
+            self._draining = True
+            self._loop.add_writer(sock.fileno(), self._flush)
+        elif not self._unsent and self._draining:
+            self._draining = False
+            self._loop.remove_writer(sock.fileno())
+
+    # ---- listening ---------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            data = self._socket.recv(_READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._lost(error.strerror or "read failed")
+            return
+        if not data:
+            self._lost("closed by the core")
+            return
+        self._received += data
+        try:
+            for message in messages_from_core(self._received):
+                self._hear(message)
+        except LinkError as error:
+            self._lost(str(error))
+
+    def _hear(self, message: FromCore) -> None:
+        try:
+            if isinstance(message, Accept | Refuse):
+                self._answer(message.question, message)
+                return
+            if isinstance(message, Welcome):
+                self._retry = FIRST_RETRY
+                if self._complained:
+                    self._complained = False
+                    _log.info("the core answers again")
+                self.up = True  # before its `cut` is obeyed: what ends by it is reported
+            self._on_message(message)
+        except Exception as error:
+            _log.error("internal error on a message from the core", message=type(message).__name__, exc_info=error)
+
+    def _answer(self, number: int, answer: Answer) -> None:
+        waiting = self._questions.pop(number, None)
+        if waiting is not None:
+            waiting[1](answer)
+        elif isinstance(answer, Accept):
+            self.send(Ended(answer.session_id, "nobody waited for the verdict", 0, 0))
+
+    def _expire(self) -> None:
+        self._expiry = None
+        now = self._loop.time()
+        for number, (due, _) in list(self._questions.items()):
+            if due > now:
+                self._expiry = self._loop.call_later(due - now, self._expire)
+                return
+            self._answer(number, None)
+
+    def _lost(self, why: str) -> None:
+        sock = self._socket
+        if sock is None:
+            return
+        self._socket = None
+        self._loop.remove_reader(sock.fileno())
+        if self._draining:
+            self._draining = False
+            self._loop.remove_writer(sock.fileno())
+        sock.close()
+        self.up = False
+        self._received = bytearray()
+        self._outbox.clear()
+        self._unsent = b""
+        if not self._complained:
+            self._complained = True
+            _log.error("the link to the core is lost", path=self._path, reason=why)
+        for number in list(self._questions):
+            self._answer(number, None)
+        self._loop.call_later(self._retry, self.start)
+        self._retry = min(self._retry * 2, LAST_RETRY)
