@@ -9,7 +9,7 @@ from proxy.domain.login_names import domain_of, local_part
 from proxy.domain.model import Account
 
 _NAME = re.compile(r"[^\x00-\x20\x7f-\x9f*%]{1,256}")
-"""`*` is Dovecot's master user separator, `%` its variable expansion (threats 13, 15); space and controls are nobody's."""
+"""No `*`, Dovecot's master user separator, no `%`, its variable expansion (threats 13, 15), no spaces or controls."""
 
 
 class CannotName(Exception):

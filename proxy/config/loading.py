@@ -87,6 +87,7 @@ def _config(path: Path, top: Section, *, certificates: bool, secrets: bool) -> C
         policy=_policy(top),
         limits=_limits(top),
         node=top.get("node", values.host_name, machine_name().partition(".")[0]),
+        link_users=top.each("link_users", values.user),
     )
 
 

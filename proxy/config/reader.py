@@ -21,6 +21,7 @@ KEYS: Table[str, tuple[str, ...]] = {
         "workers",
         "node",
         "hostname",
+        "link_users",
         "tls",
         "portal",
         "default_domain",

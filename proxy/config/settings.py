@@ -162,5 +162,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     node: str = "node1"
     """This machine's name in sessions and audit; default the short host name."""
+    link_users: tuple[str, ...] = ()
+    """Users besides the core's own whose processes may connect to link.sock: front workers of their own uid."""
     warnings: tuple[str, ...] = ()
     """What `check` and every start should say: `file:line:column: path: message` each."""

@@ -38,6 +38,7 @@ def show(config: Config, only_changed: bool) -> str:
         ("workers", "auto" if config.workers is None else config.workers, "auto"),
         ("node", config.node, machine_name().partition(".")[0]),
         ("hostname", config.hostname, machine_name()),
+        ("link_users", list(config.link_users), []),
         ("tls", [_pair(pair) for pair in config.tls], MISSING),
         ("portal", _portal(config.portal, only_changed), MISSING),
         ("default_domain", config.default_domain, MISSING),

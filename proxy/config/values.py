@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import pwd
 import re
 import string
 from collections.abc import Callable
@@ -91,6 +92,15 @@ def one_of(kind: type[E], later: tuple[str, ...] = ()) -> Callable[[Scalar], E]:
         return kind(scalar.text)
 
     return convert
+
+
+def user(scalar: Scalar) -> str:
+    """A user of this machine, by name."""
+    try:
+        pwd.getpwnam(text(scalar))
+    except KeyError:
+        raise Bad("is no user of this machine; create it, or remove it here") from None
+    return scalar.text
 
 
 def absolute_path(scalar: Scalar) -> Path:
