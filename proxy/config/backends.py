@@ -103,7 +103,9 @@ def _backend(
     _check_protection(here, tls, addresses, insecure=insecure)
     login = _login(here, speaks, secrets=secrets)
     username = here.get("username", values.template, "{account}")
-    _check_username(here, username, login.strategy, domains)
+    wrong = values.same_name_for_two(username, domains)
+    if wrong is not None and login.strategy is not Strategy.STATIC:
+        here.fail("username", wrong)
     return Backend(
         name=name,
         protocol=speaks,
@@ -130,16 +132,6 @@ def _check_protection(here: Section, tls: BackendTls, addresses: tuple[Address, 
     elif abroad:
         where = ", ".join(str(address) for address in abroad)
         here.problems.warn(here.mark_of("insecure"), here.at("insecure"), f"logins and mail go to {where} in the clear")
-
-
-def _check_username(here: Section, username: str, strategy: Strategy, domains: tuple[str, ...]) -> None:
-    if strategy is Strategy.STATIC:
-        if "username" in here:
-            here.fail("username", "means nothing with strategy static, which has one user for all; remove it")
-        return
-    wrong = values.same_name_for_two(username, domains)
-    if wrong is not None:
-        here.fail("username", wrong)
 
 
 def _ca(here: Section, tls: BackendTls, *, certificates: bool) -> Path | None:

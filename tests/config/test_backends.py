@@ -154,11 +154,6 @@ TABLE: list[tuple[str, str, list[str]]] = [
         ["12:15: backends.mail.username: gives several accounts one name; write {account}, or {local} once"],
     ),
     (
-        LOGIN,
-        '{strategy: static, user: u, password: p}\n    username: "{account}"',
-        ["13:15: backends.mail.username: means nothing with strategy static, which has one user for all; remove it"],
-    ),
-    (
         "  mail:\n",
         "  ma il:\n",
         [
