@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -89,7 +88,7 @@ def _parse(dialogue: str, feeds: str, says: str) -> Iterator[_Step]:
             step.expected += _lines(said, says)
             said = b""
 
-    for line in textwrap.dedent(dialogue).strip().splitlines():
+    for line in map(str.lstrip, dialogue.strip().splitlines()):
         mark, _, rest = line.partition(" ")
         if mark in (f"{feeds}:", f"{feeds}="):
             flush()
