@@ -1,0 +1,42 @@
+"""Tests marked `real` need Debian's servers and clients: without them they are skipped, in CI they fail."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+IN_CI = os.environ.get("CI") == "true"
+PACKAGES = Path(__file__).with_name("debian-packages.txt")
+
+
+def _is_there(program: str) -> bool:
+    if program.startswith("/"):
+        return bool(glob.glob(program))
+    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") is not None
+
+
+@functools.cache
+def missing_packages() -> tuple[str, ...]:
+    lines = (line.split() for line in PACKAGES.read_text("utf-8").splitlines() if not line.startswith("#"))
+    return tuple(package for package, program in lines if not _is_there(program))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("real") is None or not missing_packages():
+        return
+    reason = f"needs {' '.join(missing_packages())}; `make test` as root installs them"
+    if IN_CI:
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if IN_CI and reporter is not None and exitstatus == 0 and (reporter.stats.keys() & {"skipped", "xfailed"}):
+        reporter.write_line("In CI nothing may be skipped.", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
