@@ -1,0 +1,10 @@
+"""The core: the only process with pepper, signing keys and backend credentials.
+
+service.py      composition: builds everything below from a configuration, starts, reloads, stops
+conversation.py what workers say on the link -> questions, sessions, log lines
+decide.py       a login attempt -> a verdict; memory.py and verifying.py make the warm path cheap
+cutting.py      ends sessions everywhere, and knows that they are ended
+reports.py      log lines, audit, history of refusals; counting.py what is summed up first
+write_behind.py what reaches the store in batches, never on the login path
+expiry.py       ends app passwords whose time has come
+"""

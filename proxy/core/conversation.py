@@ -1,0 +1,278 @@
+"""What workers say on the link, and what they are answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from proxy import logs
+from proxy.config.settings import Config
+from proxy.core import front_settings, takeover
+from proxy.core.census import CensusTaker
+from proxy.core.cutting import Cutter
+from proxy.core.decide import Decider, Decision, Finding
+from proxy.core.memory import Memory
+from proxy.core.reports import Reports
+from proxy.core.tasks import Tasks
+from proxy.domain.backend_login import BackendLogin, BearerLogin, PlainLogin, XclientLogin
+from proxy.domain.limits import RefusalLimiter
+from proxy.domain.login_names import canonical
+from proxy.domain.model import (
+    Account,
+    AppPassword,
+    BearerToken,
+    ClientInfo,
+    LoginAttempt,
+)
+from proxy.domain.secret import Secret
+from proxy.domain.session_table import Session, SessionTable
+from proxy.domain.verdicts import Accepted, Reason, Refused, Unavailable
+from proxy.link.messages import (
+    Accept,
+    Ask,
+    BackendNews,
+    Census,
+    CutDone,
+    Ended,
+    FromPeer,
+    Hello,
+    Limited,
+    LoginSetting,
+    Program,
+    Refusals,
+    Refuse,
+    Started,
+)
+from proxy.link.server import LinkServer, Peer
+from proxy.store import accounts
+from proxy.store.errors import StoreUnavailable
+from proxy.store.threads import StoreThreads
+
+_log = logs.get("core")
+
+
+class Conversation:
+    """The link's handler: questions, sessions, reports."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        store: StoreThreads,
+        decider: Decider,
+        memory: Memory,
+        table: SessionTable,
+        reports: Reports,
+        limiter: RefusalLimiter,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.config = config
+        self.limiter = limiter
+        self.link: LinkServer
+        self.cutter: Cutter
+        self.census: CensusTaker
+        """These three speak to workers; set before the first one connects."""
+        self.stopping = False
+        """The core stops: workers that go now keep their sessions for the next one."""
+        self._store = store
+        self._decider = decider
+        self._memory = memory
+        self._table = table
+        self._reports = reports
+        self._monotonic = monotonic
+        self._tasks = Tasks()
+        self._limited: list[str] = []
+
+    # ---- the link's handler ------------------------------------------------------------------
+
+    def hello(self, peer: Peer, message: Hello) -> None:
+        if peer.role == "supervisor":
+            _log.info("supervisor connected", pid=peer.pid)
+            return
+        for older in self.link.fronts():
+            if older is not peer and older.pid == peer.pid:
+                older.close("it connected again")
+        _log.info("front worker connected", pid=peer.pid, sessions=len(message.sessions), version=message.version)
+        if message.sessions:
+            kept, cut = takeover.register(self._table, peer, message.sessions)
+            self._tasks.spawn(self._welcome_back(peer, kept, cut))
+        else:
+            peer.welcome(front_settings.welcome(self.config, []))
+        self.cutter.back(peer)
+        if self._limited:
+            peer.send(Limited(self._limited))
+
+    def received(self, peer: Peer, message: FromPeer) -> None:
+        if peer.role != "front":
+            return
+        match message:
+            case Ask():
+                self._asked(peer, message)
+            case Started():
+                session = self._owned(peer, message.session_id)
+                if session is not None:
+                    session.live = True
+                    session.backend_address = message.backend
+                    session.program = message.program or session.program
+                    self._reports.started(session)
+            case Ended():
+                session = self._owned(peer, message.session_id)
+                if session is not None:
+                    self._table.end(session.id)
+                    self._reports.ended(session, message)
+            case Program():
+                session = self._owned(peer, message.session_id)
+                if session is not None:
+                    session.program = message.program
+                    self._reports.program(session)
+            case Refusals():
+                self._tasks.spawn(self._count(message))
+            case CutDone():
+                self.cutter.confirmed(peer, message)
+            case Census():
+                self.census.reported(peer, message.census, message.sessions)
+            case BackendNews():
+                self._reports.probed(message.backend, message.address, ok=message.ok, detail=message.detail)
+
+    def gone(self, peer: Peer) -> None:
+        if peer.role != "front" or self.stopping:
+            return
+        self.cutter.gone(peer)
+        self.census.gone(peer)
+        for session in self._table.of_worker(peer.number):
+            self._table.end(session.id)
+            self._reports.lost(session)
+
+    async def _welcome_back(self, peer: Peer, kept: list[Session], cut: list[str]) -> None:
+        try:
+            cut += await takeover.stale(self._store, kept)
+        except StoreUnavailable as error:
+            _log.error("cannot compare running sessions with the store yet", pid=peer.pid, reason=str(error))
+            self._tasks.spawn(takeover.compare_later(self._store, self._table, self.cutter, peer, kept))
+        peer.welcome(front_settings.welcome(self.config, cut))
+
+    async def stop(self) -> None:
+        """The core stops: no question is answered any more, and workers that go now keep their sessions."""
+        self.stopping = True
+        self.link.close()
+        await self._tasks.stop()
+
+    def _owned(self, peer: Peer, session_id: str) -> Session | None:
+        """The session, if it is this worker's: no worker can end or rename another's."""
+        session = self._table.get(session_id)
+        return session if session is not None and session.worker == peer.number else None
+
+    # ---- questions ---------------------------------------------------------------------------
+
+    def _asked(self, peer: Peer, ask: Ask) -> None:
+        finding = self._finding(peer, ask)
+        if finding is None:
+            peer.send(Refuse(ask.question, Reason.INTERNAL_ERROR))
+            return
+        decision = self._decider.at_once(finding)
+        if decision is not None:
+            self._answer(peer, ask, finding, decision)
+        else:
+            self._tasks.spawn(self._look_up(peer, ask, finding))
+
+    async def _look_up(self, peer: Peer, ask: Ask, finding: Finding) -> None:
+        decision: Decision
+        try:
+            decision = await self._decider.by_looking_up(finding)
+        except Exception:
+            _log.exception("internal error while deciding", session=ask.session_id)
+            decision = Unavailable(Reason.INTERNAL_ERROR)
+        # Nothing waits between the decision (its session is registered) and the answer in the worker's queue.
+        self._answer(peer, ask, finding, decision)
+
+    def _answer(self, peer: Peer, ask: Ask, finding: Finding, decision: Decision) -> None:
+        if isinstance(decision, Accepted):
+            if peer.closed:
+                self._table.end(ask.session_id)
+                return
+            peer.send(
+                Accept(
+                    ask.question,
+                    ask.session_id,
+                    decision.account_id,
+                    decision.app_password_id,
+                    decision.generation,
+                    _on_the_wire(decision.login),
+                )
+            )
+            self._reports.accepted(finding, decision)
+            return
+        limited = isinstance(decision, Refused) and self._limit(finding)
+        peer.send(Refuse(ask.question, Reason.LIMITED if limited else decision.reason))
+        self._reports.refused(finding, decision, limited=limited)
+
+    def _limit(self, finding: Finding) -> bool:
+        """Count a shaped refusal; whether it is answered with the limit reply."""
+        if finding.letters is None:
+            return False
+        now, address = self._monotonic(), finding.attempt.client.address
+        name = finding.name or ""
+        limited = self.limiter.limited(now, address, name)
+        if not finding.secret_known:
+            self.limiter.refused(now, address, name, self._memory.digest(0, finding.letters))
+        return limited
+
+    def _finding(self, peer: Peer, ask: Ask) -> Finding | None:
+        front = next((front for front in self.config.fronts if front.name == ask.front), None)
+        if front is None:
+            return None
+        client = ClientInfo(ask.address, ask.port, ask.local_address, ask.local_port, ask.tls, ask.program)
+        secret = Secret(ask.secret)
+        attempt = LoginAttempt(
+            session_id=ask.session_id,
+            protocol=front.protocol,
+            front=front.name,
+            backend=front.backend,
+            login_name=ask.login_name,
+            authzid=ask.authzid,
+            credential=BearerToken(secret) if ask.bearer else AppPassword(secret),
+            mechanism=ask.mechanism,
+            client=client,
+        )
+        return Finding(attempt, peer.number)
+
+    def tell_limited(self) -> None:
+        """Once a second: tell the workers which networks are limited, when that has changed."""
+        networks = self.limiter.limited_networks(self._monotonic())
+        if networks != self._limited:
+            self._limited = networks
+            self.link.to_fronts(Limited(networks))
+
+    async def _count(self, message: Refusals) -> None:
+        """Find out which of the names are accounts', then report."""
+        names = {row.login_name for row in message.rows if row.login_name}
+        found: dict[str, Account] = {}
+        try:
+            if names:
+                found = await self._store.read(_accounts_of, names, self.config.default_domain)
+        except StoreUnavailable:
+            pass  # the rows are still worth their lines, without names
+        self._reports.counted(message.rows, found)
+        if message.overflow:
+            self._reports.uncounted(message.overflow)
+
+
+def _accounts_of(c: Connection, names: set[str], default_domain: str) -> dict[str, Account]:
+    found: dict[str, Account] = {}
+    for typed in names:
+        name = canonical(typed, default_domain)
+        account = accounts.by_login_name(c, name) if name is not None else None
+        if account is not None:
+            found[typed] = account
+    return found
+
+
+def _on_the_wire(login: BackendLogin) -> LoginSetting:
+    match login:
+        case PlainLogin(authzid, authcid, password):
+            return LoginSetting("plain", authzid, authcid, password.reveal())
+        case BearerLogin(user, token):
+            return LoginSetting("bearer", "", user, token.reveal())
+        case XclientLogin(user):
+            return LoginSetting("xclient", "", user, "")

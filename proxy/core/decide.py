@@ -1,0 +1,191 @@
+"""A login attempt -> a verdict.
+
+    name -> account -> tags -> app password -> Argon2 -> registered session -> is it all still so? -> gatekeeper
+
+Everything before the arrow to "registered session" may be remembered (then nothing waits), or has to be looked up and
+verified, which waits for other threads. Whatever happened meanwhile, `Memory.changes` tells: a revoke commits, then
+forgets, then cuts. A login that looked up before the commit and arrives here before the cut is in the table, so the cut
+takes it, and its Accept stands before the Cut in the worker's queue; one that arrives after finds `changes` grown and
+looks up again. From registering to queueing the answer nothing waits, so there is no third case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from proxy.backends.names import CannotName
+from proxy.backends.strategy import LoginStrategy
+from proxy.core.memory import Memory, Tags
+from proxy.core.verifying import Busy, Verifier
+from proxy.domain import app_passwords as secrets
+from proxy.domain import gatekeeper
+from proxy.domain.gatekeeper import LiveSessions, Rules
+from proxy.domain.model import Account, AppPassword, AppPasswordRecord, LoginAttempt
+from proxy.domain.session_table import Session, SessionTable
+from proxy.domain.verdicts import Accepted, Reason, Refused, Unavailable
+from proxy.store import accounts, app_passwords
+from proxy.store.errors import StoreUnavailable
+from proxy.store.threads import StoreThreads
+
+MAX_ROUNDS = 8
+"""Look-ups for one login while something changes under it; then the answer is busy."""
+
+Decision = Accepted | Refused | Unavailable
+
+
+@dataclass(slots=True)
+class Finding:
+    """What was found out about one attempt; filled in on the way, so that log and history know how far it came."""
+
+    attempt: LoginAttempt
+    worker: int
+    name: str | None = None
+    """The canonical login name."""
+    letters: str | None = field(default=None, repr=False)
+    """The secret's, if it is shaped like an app password."""
+    account: Account | None = None
+    app_password: AppPasswordRecord | None = None
+    """The one that the secret verified against."""
+
+    @property
+    def secret_known(self) -> bool:
+        """The secret is or was a right one: whatever speaks against the login, nobody is guessing."""
+        return self.app_password is not None
+
+
+class Decider:
+    """Decides attempts. All state it touches belongs to the loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        store: StoreThreads,
+        peppers: Mapping[int, bytes],
+        verifier: Verifier,
+        memory: Memory,
+        table: SessionTable,
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._peppers = sorted(peppers.items(), reverse=True)
+        self._verifier = verifier
+        self._memory = memory
+        self._table = table
+        self._clock = clock
+        self.rules = Rules("", frozenset(), 0, 0)
+        self.strategies: Mapping[str, LoginStrategy] = {}
+        """By backend; with `rules`, set by every (re)load of the configuration."""
+
+    def at_once(self, finding: Finding) -> Decision | None:
+        """The verdict, if nothing has to be looked up: no thread, no SQL. None: ask `by_looking_up`."""
+        attempt = finding.attempt
+        name = gatekeeper.name_to_look_up(attempt, self.rules)
+        if isinstance(name, Refused):
+            return name
+        finding.name = name
+        assert isinstance(attempt.credential, AppPassword)
+        finding.letters = secrets.normalize(attempt.credential.secret.reveal())
+        if finding.letters is None:
+            return Refused(Reason.NOT_APP_PASSWORD)
+        finding.account = account = self._memory.account(name)
+        if account is None:
+            return None
+        digest = self._memory.digest(account.id, finding.letters)
+        finding.app_password = self._memory.verified(account, self._tags(account, finding.letters), digest)
+        return None if finding.app_password is None else self._conclude(finding)
+
+    async def by_looking_up(self, finding: Finding) -> Decision:
+        """The verdict from store and hash. Registers the session of an Accepted before it returns."""
+        assert finding.letters is not None
+        try:
+            for _ in range(MAX_ROUNDS):
+                changes = self._memory.changes
+                await self._look_up(finding, finding.letters)
+                if self._memory.changes == changes:
+                    return self._conclude(finding)
+        except StoreUnavailable as error:
+            return Unavailable(Reason.STORE_UNAVAILABLE, str(error))
+        except Busy:
+            return Unavailable(Reason.BUSY, "too many app passwords wait for verification")
+        return Unavailable(Reason.BUSY, "accounts and app passwords change faster than they can be read")
+
+    async def _look_up(self, finding: Finding, letters: str) -> None:
+        assert finding.name is not None
+        finding.account = finding.app_password = None
+        account, candidates = await self._store.read(self._read, finding.name, letters)
+        finding.account = account
+        for candidate in candidates:
+            digest = self._memory.digest(candidate.account_id, letters)
+            if await self._verifier.verify(candidate, letters, digest):
+                finding.app_password = candidate
+                return
+
+    def _read(self, c: Connection, name: str, letters: str) -> tuple[Account | None, list[AppPasswordRecord]]:
+        """Runs in a thread of the store."""
+        account = accounts.by_login_name(c, name)
+        if account is None:
+            return None, []
+        return account, app_passwords.by_tags(c, account.id, list(self._tags(account, letters)))
+
+    def _tags(self, account: Account, letters: str) -> Tags:
+        return [(version, secrets.tag(pepper, account.id, letters)) for version, pepper in self._peppers]
+
+    def _conclude(self, finding: Finding) -> Decision:
+        """Register, weigh, and take back what is not accepted. Waits for nothing: see the module's text."""
+        account, record, letters = finding.account, finding.app_password, finding.letters
+        if account is None:
+            return Refused(Reason.UNKNOWN_ACCOUNT)
+        assert finding.name is not None
+        self._memory.remember_account(finding.name, account)
+        if record is None:
+            return self._weigh(finding, LiveSessions(0, 0))
+        assert letters is not None
+        self._memory.remember_verified(account, record, self._memory.digest(account.id, letters))
+        live = LiveSessions(self._table.count_app_password(record.id), self._table.count_account(account.id))
+        try:
+            self._table.register(self._session(finding, account, record))
+        except ValueError:
+            return Unavailable(Reason.INTERNAL_ERROR, "a front worker used a session id twice")
+        decision = self._weigh(finding, live)
+        if not isinstance(decision, Accepted):
+            self._table.end(finding.attempt.session_id)
+        return decision
+
+    def _weigh(self, finding: Finding, live: LiveSessions) -> Decision:
+        attempt = finding.attempt
+        strategy = self.strategies.get(attempt.backend)
+        if strategy is None:
+            return Unavailable(Reason.INTERNAL_ERROR, "the front's backend is not in the configuration any more")
+        try:
+            return gatekeeper.decide(
+                attempt,
+                self.rules,
+                account=finding.account,
+                app_password=finding.app_password,
+                live=live,
+                now=self._clock(),
+                login=strategy,
+            )
+        except CannotName as error:
+            return Unavailable(Reason.INTERNAL_ERROR, str(error))
+
+    def _session(self, finding: Finding, account: Account, record: AppPasswordRecord) -> Session:
+        attempt = finding.attempt
+        return Session(
+            id=attempt.session_id,
+            worker=finding.worker,
+            account_id=account.id,
+            account=account.address,
+            app_password_id=record.id,
+            app_password=record.name,
+            generation=record.generation,
+            protocol=attempt.protocol,
+            backend=attempt.backend,
+            client=attempt.client,
+            started=self._clock(),
+            mechanism=attempt.mechanism,
+            program=attempt.client.program,
+        )

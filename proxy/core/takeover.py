@@ -1,0 +1,112 @@
+"""Sessions that outlived a core: workers keep them, say so in their Hello, and hear at once what must go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from sqlalchemy import Connection
+
+from proxy import logs
+from proxy.core.cutting import Cutter
+from proxy.domain.model import Account, AppPasswordRecord, ClientInfo, Protocol
+from proxy.domain.session_table import Session, SessionTable
+from proxy.link.messages import LiveSession
+from proxy.link.server import Peer
+from proxy.store import accounts, app_passwords
+from proxy.store.errors import StoreUnavailable
+from proxy.store.threads import StoreThreads
+
+AGAIN = 1.0
+"""Seconds until sessions are compared again with a store that could not be read."""
+SLICE = 500
+
+_log = logs.get("core")
+
+
+def register(table: SessionTable, peer: Peer, live: list[LiveSession]) -> tuple[list[Session], list[str]]:
+    """Enter a worker's sessions; those that cannot be ours come back as ids to cut.
+
+    Entered before the store is read: a cut that comes meanwhile names them too, and waits behind the Welcome.
+    """
+    kept: list[Session] = []
+    cut: list[str] = []
+    for one in live:
+        session = _from_before(one, peer.number)
+        try:
+            if session is None:
+                raise ValueError("of a protocol that is no more")
+            table.register(session)
+            kept.append(session)
+        except ValueError:
+            cut.append(one.session_id)
+    return kept, cut
+
+
+async def stale(store: StoreThreads, sessions: list[Session]) -> list[str]:
+    """Ids of the sessions whose account or app password is not what it was. The others get their names."""
+    ids: list[str] = []
+    for start in range(0, len(sessions), SLICE):
+        part = sessions[start : start + SLICE]
+        known = await store.read(_facts, {(s.account_id, s.app_password_id) for s in part})
+        for session in part:
+            account, record = known[session.account_id, session.app_password_id]
+            if account is None or record is None or not _still_good(session, account, record):
+                ids.append(session.id)
+            else:
+                session.account, session.app_password = account.address, record.name
+    return ids
+
+
+async def compare_later(
+    store: StoreThreads, table: SessionTable, cutter: Cutter, peer: Peer, sessions: list[Session]
+) -> None:
+    """The same for a store that could not be read: sessions are not cut because a disk is slow, only later."""
+    while not peer.closed:
+        await asyncio.sleep(AGAIN)
+        try:
+            ids = await stale(store, [session for session in sessions if table.get(session.id) is session])
+        except StoreUnavailable:
+            continue
+        if ids:
+            closed = await cutter.cut(sessions=ids)
+            _log.info("cut sessions whose app password went while the store was away", sessions_cut=closed)
+        return
+
+
+def _facts(
+    c: Connection, pairs: set[tuple[int, int]]
+) -> Mapping[tuple[int, int], tuple[Account | None, AppPasswordRecord | None]]:
+    """Runs in a thread of the store."""
+    return {pair: (accounts.by_id(c, pair[0]), app_passwords.by_id(c, pair[1])) for pair in pairs}
+
+
+def _still_good(session: Session, account: Account, record: AppPasswordRecord) -> bool:
+    return (
+        account.enabled
+        and record.account_id == account.id
+        and record.ended is None
+        and record.generation == session.generation
+    )
+
+
+def _from_before(live: LiveSession, worker: int) -> Session | None:
+    try:
+        protocol = Protocol(live.protocol)
+    except ValueError:
+        return None
+    return Session(
+        id=live.session_id,
+        worker=worker,
+        account_id=live.account_id,
+        account="?",
+        app_password_id=live.app_password_id,
+        app_password="?",  # noqa: S106 - a name, not known yet
+        generation=live.generation,
+        protocol=protocol,
+        backend=live.backend,
+        client=ClientInfo(live.address, live.port, live.local_address, live.local_port, live.tls, live.program),
+        started=live.started,
+        program=live.program,
+        live=True,
+    )

@@ -1,0 +1,120 @@
+"""What reaches the store in batches, never on the login path: verdicts, refusals, last use, counters.
+
+A crash may lose a second of it (DESIGN section 8); changes are written by the use cases themselves and never are. While
+the store is away everything waits here, up to a bound; what is beyond is counted and said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Concatenate, ParamSpec
+
+from sqlalchemy import Connection
+
+from proxy import logs
+from proxy.domain.audit import AuditEvent
+from proxy.domain.model import LastUse
+from proxy.store import app_passwords, audit, history
+from proxy.store.app_passwords import Use
+from proxy.store.errors import StoreUnavailable
+from proxy.store.history import RefusalRecord
+from proxy.store.threads import StoreThreads
+
+VERDICTS_EVERY = 0.5
+USES_EVERY = 4.0
+"""Seconds between two writes; with the write itself they stay under the 1 s and 5 s that are promised."""
+MAX_WAITING = 20_000
+"""Records of a kind that wait for the store."""
+SLICE = 500
+"""Records in one transaction: some 20 ms of the writer's time, so that a revoke need not wait."""
+
+P = ParamSpec("P")
+
+_log = logs.get("core")
+
+
+@dataclass(slots=True)
+class _Use:
+    last: LastUse
+    messages: int = 0
+    recipients: int = 0
+
+
+class WriteBehind:
+    """Collects on the loop, writes in the store's writer thread."""
+
+    def __init__(self, store: StoreThreads, node: str) -> None:
+        self._store = store
+        self._node = node
+        self._audit: list[AuditEvent] = []
+        self._refusals: list[RefusalRecord] = []
+        self._uses: dict[int, _Use] = {}
+        self._dropped = 0
+        self._failing = False
+
+    def audit(self, event: AuditEvent) -> None:
+        """A verdict's record."""
+        if len(self._audit) < MAX_WAITING:
+            self._audit.append(event)
+        else:
+            self._dropped += 1
+
+    def refusal(self, record: RefusalRecord) -> None:
+        """A row of `sidegate why`."""
+        if len(self._refusals) < MAX_WAITING:
+            self._refusals.append(record)
+        else:
+            self._dropped += 1
+
+    def used(self, app_password_id: int, use: LastUse, messages: int = 0, recipients: int = 0) -> None:
+        """An app password was used just now, or its session has counted something."""
+        entry = self._uses.get(app_password_id)
+        if entry is None:
+            entry = self._uses[app_password_id] = _Use(use)
+        elif use.time >= entry.last.time:
+            entry.last = use
+        entry.messages += messages
+        entry.recipients += recipients
+
+    async def write_verdicts(self) -> None:
+        """Write what waits of audit and history."""
+        while self._audit or self._refusals:
+            events, self._audit = self._audit[:SLICE], self._audit[SLICE:]
+            rows, self._refusals = self._refusals[:SLICE], self._refusals[SLICE:]
+            if not await self._written(self._write_verdicts, events, rows):
+                self._audit = events + self._audit
+                self._refusals = rows + self._refusals
+                return
+
+    async def write_uses(self) -> None:
+        """Write last uses and counters."""
+        uses, self._uses = self._uses, {}
+        batch = [Use(key, use.last, use.messages, use.recipients) for key, use in uses.items()]
+        for start in range(0, len(batch), SLICE):
+            if not await self._written(app_passwords.record_uses, batch[start : start + SLICE]):
+                for left in batch[start:]:
+                    use = uses[left.app_password_id]
+                    self.used(left.app_password_id, use.last, use.messages, use.recipients)
+                return
+
+    def _write_verdicts(self, c: Connection, events: list[AuditEvent], rows: list[RefusalRecord]) -> None:
+        """Runs in the writer thread."""
+        if events:
+            audit.append(c, self._node, events)
+        if rows:
+            history.record(c, rows)
+
+    async def _written(self, fn: Callable[Concatenate[Connection, P], None], *args: P.args, **kwargs: P.kwargs) -> bool:
+        try:
+            await self._store.write(fn, *args, **kwargs)
+        except StoreUnavailable as error:
+            if not self._failing:
+                self._failing = True
+                _log.error("records of logins wait until the store takes them", reason=str(error))
+            return False
+        if self._failing:
+            self._failing = False
+            _log.info("the store takes records again", dropped=self._dropped)
+            self._dropped = 0
+        return True
