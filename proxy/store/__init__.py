@@ -1,0 +1,6 @@
+"""What we remember: schema, queries by noun, hashing, migrations. The home of SQLAlchemy, Alembic and argon2-cffi.
+
+engine.py    Store: held connections, one transaction per `reading()` / `writing()`
+threads.py   StoreThreads: the same for an event loop
+accounts.py  app_passwords.py  history.py  audit.py    functions that take an open Connection first
+"""

@@ -1,0 +1,121 @@
+"""The last refusals of each account with the true reason, for `sidegate why` and the account's owner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+
+from proxy.domain.model import Protocol
+from proxy.domain.verdicts import Reason
+from proxy.store.schema import accounts, refusals
+
+KEPT = 200
+"""Rows per account."""
+MERGED_WITHIN = 3600.0
+"""Seconds. An old phone tries every minute: its refusals are one row as long as they come this close together,
+so that they do not push everything else out."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRecord:
+    """Like refusals of one account. `time` is the last of `count`, `first` the first (None: the same)."""
+
+    account_id: int
+    time: float
+    reason: Reason
+    protocol: Protocol
+    network: str
+    """/32 or /64 of the client."""
+    program: str | None = None
+    app_password_id: int | None = None
+    """What the secret matched, when it matched a tombstone or one that may not do this."""
+    count: int = 1
+    first: float | None = None
+
+
+_same = (
+    refusals.c.account_id == bindparam("of_account"),
+    refusals.c.reason == bindparam("of_reason"),
+    refusals.c.protocol == bindparam("of_protocol"),
+    refusals.c.network == bindparam("of_network"),
+    refusals.c.program.is_not_distinct_from(bindparam("of_program")),
+    refusals.c.app_password_id.is_not_distinct_from(bindparam("of_app_password")),
+)
+_latest_same = select(refusals.c.id, refusals.c.time).where(*_same).order_by(refusals.c.time.desc()).limit(1)
+_merge = (
+    update(refusals)
+    .where(refusals.c.id == bindparam("into"))
+    .values(time=bindparam("at"), count=refusals.c.count + bindparam("more"))
+)
+_known = select(accounts.c.id).where(accounts.c.id == bindparam("id"))
+_last = (
+    select(refusals)
+    .where(refusals.c.account_id == bindparam("id"))
+    .order_by(refusals.c.time.desc(), refusals.c.id.desc())
+    .limit(bindparam("most"))
+)
+_newest = _last.with_only_columns(refusals.c.id)
+_prune = delete(refusals).where(refusals.c.account_id == bindparam("id"), refusals.c.id.not_in(_newest))
+
+
+def record(c: Connection, rows: Iterable[RefusalRecord]) -> None:
+    """Add refusals, oldest first, merging like ones, and prune. Rows of accounts that are gone are dropped."""
+    touched: set[int] = set()
+    for row in rows:
+        if row.account_id not in touched and c.execute(_known, {"id": row.account_id}).first() is None:
+            continue
+        touched.add(row.account_id)
+        first = row.time if row.first is None else row.first
+        same = c.execute(
+            _latest_same,
+            {
+                "of_account": row.account_id,
+                "of_reason": row.reason.value,
+                "of_protocol": row.protocol.value,
+                "of_network": row.network,
+                "of_program": row.program,
+                "of_app_password": row.app_password_id,
+            },
+        ).first()
+        if same is not None and first - same.time <= MERGED_WITHIN:
+            c.execute(_merge, {"into": same.id, "at": max(row.time, same.time), "more": row.count})
+        else:
+            c.execute(insert(refusals), _values(replace(row, first=first)))
+    for account_id in touched:
+        c.execute(_prune, {"id": account_id, "most": KEPT})
+
+
+def last(c: Connection, account_id: int, limit: int = KEPT) -> list[RefusalRecord]:
+    """The newest refusals of an account, the newest first."""
+    return [_record(row) for row in c.execute(_last, {"id": account_id, "most": limit})]
+
+
+def _values(row: RefusalRecord) -> dict[str, object]:
+    return {
+        "account_id": row.account_id,
+        "first": row.first,
+        "time": row.time,
+        "reason": row.reason.value,
+        "protocol": row.protocol.value,
+        "network": row.network,
+        "program": row.program,
+        "app_password_id": row.app_password_id,
+        "count": row.count,
+    }
+
+
+def _record(row: Row[Any]) -> RefusalRecord:
+    return RefusalRecord(
+        account_id=row.account_id,
+        time=row.time,
+        reason=Reason(row.reason),
+        protocol=Protocol(row.protocol),
+        network=row.network,
+        program=row.program,
+        app_password_id=row.app_password_id,
+        count=row._mapping["count"],
+        first=row.first,
+    )

@@ -1,0 +1,1 @@
+"""Alembic revisions, packaged; run by Store.migrate() (proxy/store/engine.py), never by Alembic's own command."""
