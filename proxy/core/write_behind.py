@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Concatenate, ParamSpec
+from typing import TypeVarTuple
 
 from sqlalchemy import Connection
 
@@ -29,7 +29,7 @@ MAX_WAITING = 20_000
 SLICE = 500
 """Records in one transaction: some 20 ms of the writer's time, so that a revoke need not wait."""
 
-P = ParamSpec("P")
+Args = TypeVarTuple("Args")
 
 _log = logs.get("core")
 
@@ -105,9 +105,9 @@ class WriteBehind:
         if rows:
             history.record(c, rows)
 
-    async def _written(self, fn: Callable[Concatenate[Connection, P], None], *args: P.args, **kwargs: P.kwargs) -> bool:
+    async def _written(self, fn: Callable[[Connection, *Args], None], *args: *Args) -> bool:
         try:
-            await self._store.write(fn, *args, **kwargs)
+            await self._store.write(fn, *args)
         except StoreUnavailable as error:
             if not self._failing:
                 self._failing = True

@@ -89,7 +89,7 @@ def test_the_accounts_own_backend_name_wins(the_keys):
 @pytest.mark.parametrize("name", ["alice*root", "a b", "a\x00b", "a\nb", "%u", "a\x85", "", "a" * 257])
 @pytest.mark.parametrize("login", [MASTER, replace(MASTER, separator="*"), Login(Strategy.XCLIENT)])
 def test_a_name_that_could_mean_another_user_is_not_sent(the_keys, login, name):
-    with pytest.raises(CannotName, match="backend mail cannot call alice@example.org"):
+    with pytest.raises(CannotName, match=r"backend mail cannot call alice@example\.org"):
         present(the_keys, login, replace(ALICE, backend_name=name))
 
 
