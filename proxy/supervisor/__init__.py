@@ -25,7 +25,7 @@ from proxy.config.settings import Config
 from proxy.supervisor.listeners import CannotListen, listen, passed_by_systemd
 from proxy.supervisor.notify import notify, watchdog_interval
 from proxy.supervisor.parent import Supervisor
-from proxy.supervisor.plan import MODULES, plan
+from proxy.supervisor.plan import MODULES, addresses, plan
 from proxy.supervisor.slot import Pace, Reactor, Role
 
 __all__ = ["Role", "run"]
@@ -48,18 +48,20 @@ def run(
     passed = passed_by_systemd()
 
     def read() -> Config:
-        # A part alone runs under a uid that may not read the others' secrets; each child reads its own.
-        return load(config_path, certificates=role is None, secrets=role is None)
+        # A part alone runs under a uid of its own, which may read only what is that part's.
+        return load(config_path, certificates=role in (None, Role.FRONT), secrets=role in (None, Role.CORE))
 
     try:
         config = read()
-        sockets = listen(config.fronts, passed) if role in (None, Role.FRONT) else {}
+        sockets = listen(addresses(config, role), passed)
     except ConfigErrors as errors:
         return _give_up(str(errors), BAD_CONFIGURATION)
     except CannotListen as error:
         return _give_up(f"sidegate: {error}", FAILED)
+    for warning in config.warnings:
+        log.warning("configuration", detail=warning)
     for unwanted in passed:
-        log.warning("systemd passed a socket that no front listens on", address=str(unwanted.sock.getsockname()))
+        log.warning("systemd passed a socket that nothing listens on", address=str(unwanted.sock.getsockname()))
         unwanted.sock.close()
     if role is None:
         log.info("one uid for all processes; the split into users is systemd/sidegate.target", uid=os.getuid())

@@ -1,14 +1,14 @@
-"""The listening sockets of the fronts: bound here, or passed by systemd (sd_listen_fds(3))."""
+"""The listening sockets of fronts and portal: bound here, or passed by systemd (sd_listen_fds(3))."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from proxy.config.settings import Address, Front
+from proxy.config.settings import Address
 
 BACKLOG = 1024
 """Connections the kernel holds for us while every worker is busy or restarting."""
@@ -17,7 +17,7 @@ _FIRST_PASSED_FD = 3
 
 
 class CannotListen(Exception):
-    """One sentence: which front, which address, why, what to do."""
+    """One sentence: whose socket, which address, why, what to do."""
 
 
 @dataclass(slots=True)
@@ -43,16 +43,17 @@ def passed_by_systemd() -> list[Passed]:
     return passed
 
 
-def listen(fronts: Iterable[Front], passed: list[Passed]) -> dict[str, socket.socket]:
-    """One listening socket per front, by front name; used ones are taken out of `passed`.
+def listen(addresses: Mapping[str, Address], passed: list[Passed]) -> dict[str, socket.socket]:
+    """One listening socket per address, by the names of `addresses` (`imap:993`, `portal`).
 
-    A passed socket belongs to the front of its name (`imap-993` for `imap:993`: systemd allows no colon there),
-    else to the front of its address, else to the front of its port. What is left is bound here. Raises CannotListen.
+    A passed socket serves the one of its name (`imap-993` for `imap:993`: systemd allows no colon there), else the
+    one of its address, else the one of its port; it is taken out of `passed`. What is left is bound here.
+    Raises CannotListen.
     """
     sockets: dict[str, socket.socket] = {}
     try:
-        for front in fronts:
-            sockets[front.name] = _take(front, passed) or bind(front.listen, front.name)
+        for name, address in addresses.items():
+            sockets[name] = _take(name, address, passed) or _bind(name, address)
     except CannotListen:
         for sock in sockets.values():
             sock.close()
@@ -60,12 +61,11 @@ def listen(fronts: Iterable[Front], passed: list[Passed]) -> dict[str, socket.so
     return sockets
 
 
-def _take(front: Front, passed: list[Passed]) -> socket.socket | None:
-    port = front.listen.port
+def _take(name: str, address: Address, passed: list[Passed]) -> socket.socket | None:
     matches: tuple[Callable[[Passed], bool], ...] = (
-        lambda p: p.name == front.name.replace(":", "-"),
-        lambda p: bool(p.sock.getsockname()[:2] == (front.listen.host, port)),
-        lambda p: bool(p.sock.getsockname()[1] == port),
+        lambda p: p.name == name.replace(":", "-"),
+        lambda p: bool(p.sock.getsockname()[:2] == (address.host, address.port)),
+        lambda p: bool(p.sock.getsockname()[1] == address.port),
     )
     tcp = [p for p in passed if p.sock.family in (socket.AF_INET, socket.AF_INET6)]
     for match in matches:
@@ -76,7 +76,7 @@ def _take(front: Front, passed: list[Passed]) -> socket.socket | None:
     return None
 
 
-def bind(address: Address, front: str) -> socket.socket:
+def _bind(name: str, address: Address) -> socket.socket:
     """A listening socket; `[::]` takes IPv4 as well, and means 0.0.0.0 on a host without IPv6. Raises CannotListen."""
     host = address.host
     if host == "::" and not _ipv6_works():
@@ -92,7 +92,7 @@ def bind(address: Address, front: str) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise CannotListen(f"front {front}: cannot listen on {address}: {_explain(error, address.port)}") from error
+        raise CannotListen(f"{name}: cannot listen on {address}: {_explain(error, address.port)}") from error
     return sock
 
 

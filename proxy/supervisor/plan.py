@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import proxy
-from proxy.config.settings import Config
+from proxy.config.settings import Address, Config
 from proxy.supervisor.slot import STATUS_FD, Program, Role
 
 MODULES: Mapping[Role, str] = {
@@ -18,6 +18,9 @@ MODULES: Mapping[Role, str] = {
     Role.FRONT: "proxy.front_worker",
     Role.PORTAL: "proxy.portal_process",
 }
+
+PORTAL = "portal"
+"""Name of the portal's socket; fronts are called `imap:993`."""
 
 _INHERITED = (
     "PATH",
@@ -43,31 +46,45 @@ class Planned:
     program: Program
 
 
+def addresses(config: Config, role: Role | None) -> dict[str, Address]:
+    """What to listen on for `role` (None: all), by front name or PORTAL."""
+    found = {front.name: front.listen for front in config.fronts} if role in (None, Role.FRONT) else {}
+    if role in (None, Role.PORTAL):
+        found[PORTAL] = config.portal.listen
+    return found
+
+
 def plan(
     config: Config, role: Role | None, sockets: Mapping[str, socket.socket], modules: Mapping[Role, str], null: int
 ) -> list[Planned]:
     """The children of `role` (None: all), in the order of starting. `null` is an open /dev/null for their stdin."""
     status = ["--status-fd", str(STATUS_FD)]
     by_config = ["--config", str(config.path)]
-    descriptors = {STATUS_FD + 1 + index: sock.fileno() for index, sock in enumerate(sockets.values())}
-    names = ",".join(f"{name}={fd}" for name, fd in zip(sockets, descriptors, strict=True))
+    fronts = {name: sock for name, sock in sockets.items() if name != PORTAL}
+    first = STATUS_FD + 1
+    names = ",".join(f"{name}={fd}" for fd, name in enumerate(fronts, first))
     arguments = {
         Role.CORE: [*by_config, *status],
-        Role.PORTAL: [*by_config, *status],
+        Role.PORTAL: [*by_config, "--listen-fd", str(first), *status],
         Role.FRONT: ["--link", str(config.run_dir / "link.sock"), "--listen", names, *status],
+    }
+    descriptors = {
+        Role.CORE: {},
+        Role.PORTAL: {first: sockets[PORTAL].fileno()} if PORTAL in sockets else {},
+        Role.FRONT: {fd: sock.fileno() for fd, sock in enumerate(fronts.values(), first)},
     }
 
     def planned(name: str, child: Role) -> Planned:
         program = Program(
             arguments=["-P", "-m", modules[child], *arguments[child]],
             environment=_environment(child),
-            descriptors={0: null, **(descriptors if child is Role.FRONT else {})},
+            descriptors={0: null, **descriptors[child]},
         )
         return Planned(name, child, program)
 
     workers = config.workers or len(os.sched_getaffinity(0))
-    fronts = [planned(f"front-{number}", Role.FRONT) for number in range(1, workers + 1)] if sockets else []
-    everything = [planned("core", Role.CORE), planned("portal", Role.PORTAL), *fronts]
+    numbered = [planned(f"front-{number}", Role.FRONT) for number in range(1, workers + 1)]
+    everything = [planned("core", Role.CORE), planned("portal", Role.PORTAL), *numbered]
     return [child for child in everything if role is None or child.role is role]
 
 

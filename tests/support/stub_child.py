@@ -19,6 +19,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--config", type=Path)
 parser.add_argument("--link", type=Path)
 parser.add_argument("--listen", default="")
+parser.add_argument("--listen-fd")
 parser.add_argument("--status-fd", type=int)
 
 

@@ -1,0 +1,143 @@
+"""Composition root of the portal: pages over HTTP, in a process of its own.
+
+    python -m proxy.portal_process --config FILE --listen-fd N --status-fd N
+
+Behind a reverse proxy it speaks HTTP on loopback; with `portal.tls` it speaks HTTPS itself. SIGHUP reads the
+configuration and the certificate again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from proxy import logs
+from proxy.child import report_ready, settle
+from proxy.config.errors import ConfigErrors
+from proxy.config.loading import load
+from proxy.config.settings import Config, TlsPair
+from proxy.portal.pages import make_pages
+
+BAD_CONFIGURATION = 78
+STOP_WITHIN = 3
+"""Seconds that open requests have after SIGTERM."""
+MAX_CONNECTIONS = 512
+
+_log = logs.get("portal")
+
+
+class BadCertificate(Exception):
+    """One sentence: which file, what is wrong."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or until the supervisor is gone; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="proxy.portal_process", description="Started by the supervisor only.")
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--listen-fd", type=int, required=True)
+    parser.add_argument("--status-fd", type=int, required=True)
+    arguments = parser.parse_args(argv)
+    settle(arguments.status_fd)
+    logs.setup()
+    try:
+        config = load(arguments.config, certificates=False, secrets=False)
+        portal = _Portal(config)
+    except (ConfigErrors, BadCertificate) as error:
+        print(error, file=sys.stderr, flush=True)  # noqa: T201 - for the person who started it
+        return BAD_CONFIGURATION
+    uvloop.run(portal.serve(socket.socket(fileno=arguments.listen_fd), arguments.status_fd))
+    return 0
+
+
+class _Portal:
+    """What a reload replaces: the pages, and the certificate inside the TLS context."""
+
+    def __init__(self, config: Config) -> None:
+        self._path = config.path
+        self._tls = None if config.portal.tls is None else ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if self._tls is not None:
+            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+            self._tls.options |= ssl.OP_NO_RENEGOTIATION
+            self._tls.set_alpn_protocols(["http/1.1"])
+        self._use(config)
+
+    def _use(self, config: Config) -> None:
+        if self._tls is not None and config.portal.tls is not None:
+            _load_certificate(self._tls, config.portal.tls)
+        self._pages: ASGIApp = make_pages(config.portal.url)
+
+    async def serve(self, sock: socket.socket, status_fd: int) -> None:
+        async def pages(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._pages(scope, receive, send)
+
+        settings = uvicorn.Config(
+            pages,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            ws="none",
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=STOP_WITHIN,
+        )
+        settings.load()
+        settings.ssl = self._tls
+        loop = asyncio.get_running_loop()
+        server = _Embedded(settings, lambda: report_ready(loop, status_fd, server.stop))
+        loop.add_signal_handler(signal.SIGTERM, server.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        await server.serve(sockets=[sock])
+
+    def _reload(self) -> None:
+        try:
+            self._use(load(self._path, certificates=False, secrets=False))
+        except (ConfigErrors, BadCertificate) as error:
+            _log.error("configuration not reloaded, the old one stays in force", detail=str(error))
+        else:
+            _log.info("configuration reloaded")
+
+
+class _Embedded(uvicorn.Server):
+    def __init__(self, settings: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(settings)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._on_started()
+
+    def stop(self) -> None:
+        """Accept nothing more, finish what is open, return from serve()."""
+        self.should_exit = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM is ours; uvicorn would raise it again after the end."""
+        yield
+
+
+def _load_certificate(context: ssl.SSLContext, pair: TlsPair) -> None:
+    try:
+        context.load_cert_chain(pair.certificate, pair.key)
+    except OSError as error:  # ssl.SSLError is one, and names no file
+        reason = error.strerror if not isinstance(error, ssl.SSLError) else (error.reason or "not usable")
+        raise BadCertificate(
+            f"sidegate: portal.tls: {pair.certificate} with key {pair.key}: {reason}; "
+            "both must be PEM files that belong together and that this user may read"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

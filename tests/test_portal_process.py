@@ -1,0 +1,157 @@
+"""The portal as the supervisor starts it."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.peers.process import wait_until
+from tests.support.sidegate import Certificates
+
+ROOT = Path(__file__).parents[1]
+
+CONFIG = """\
+state_dir: {root}
+run_dir: {root}
+tls: {{certificate: /nowhere.pem, key: /nowhere.key}}
+portal: {{url: "{url}", listen: "127.0.0.1:0"{tls}}}
+default_domain: example.org
+fronts: [{{protocol: imap, listen: "127.0.0.1:0", tls: implicit, backend: mail}}]
+backends:
+  mail:
+    protocol: imap
+    address: 127.0.0.1:1
+    tls: none
+    login: {{strategy: master_user, user: master, password_file: /nowhere}}
+"""
+
+
+class Portal:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "sidegate.yaml"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = root / "portal.log"
+        self._status, self._write = os.pipe()
+
+    def configure(self, url: str = "https://login.example.org", tls: str = "") -> None:
+        self.config.write_text(CONFIG.format(root=self.root, url=url, tls=tls))
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with socket.create_server(("127.0.0.1", 0)) as sock, self.log.open("wb") as log:
+            self.port = sock.getsockname()[1]
+            fds = (sock.fileno(), self._write)
+            command = [sys.executable, "-m", "proxy.portal_process", "--config", str(self.config)]
+            self.process = subprocess.Popen(
+                [*command, "--listen-fd", str(fds[0]), "--status-fd", str(fds[1])], cwd=ROOT, pass_fds=fds, stderr=log
+            )
+        os.close(self._write)
+        return self.process
+
+    def status(self, seconds: float = 30) -> bytes:
+        assert select.select([self._status], [], [], seconds)[0]
+        return os.read(self._status, 1)
+
+    def close(self) -> None:
+        os.close(self._status)
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def portal(tmp_path: Path) -> Iterator[Portal]:
+    it = Portal(tmp_path)
+    yield it
+    it.close()
+
+
+def test_serves_beats_and_stops(portal: Portal) -> None:
+    portal.configure()
+    process = portal.start()
+    assert portal.status() == b"R"
+    response = httpx.get(f"http://127.0.0.1:{portal.port}/")
+    assert response.status_code == 200
+    assert "server" not in response.headers
+    assert portal.status(5) == b"."
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_needs_no_file_that_is_not_its_own(portal: Portal) -> None:
+    portal.configure()  # names certificates and secrets that do not exist
+    portal.start()
+    assert portal.status() == b"R"
+
+
+def test_a_reload_changes_the_pages_and_a_broken_one_does_not(portal: Portal) -> None:
+    portal.configure()
+    process = portal.start()
+    assert portal.status() == b"R"
+
+    def get(path: str) -> int:
+        return httpx.get(f"http://127.0.0.1:{portal.port}{path}").status_code
+
+    assert get("/apps") == 404
+    portal.configure(url="https://login.example.org/apps")
+    os.kill(process.pid, signal.SIGHUP)
+    wait_until(lambda: get("/apps") == 200, "the page under its new path")
+    portal.config.write_text("nonsense")
+    os.kill(process.pid, signal.SIGHUP)
+    wait_until(lambda: b"the old one stays in force" in portal.log.read_bytes(), "a log line")
+    assert get("/apps") == 200
+
+
+def test_own_tls_and_a_new_certificate_at_reload(portal: Portal, tmp_path: Path) -> None:
+    first, second = Certificates(tmp_path / "first"), Certificates(tmp_path / "second")
+    live = tmp_path / "live.pem", tmp_path / "live.key"
+
+    def install(certificates: Certificates) -> None:
+        live[0].write_bytes(certificates.certificate.read_bytes())
+        live[1].write_bytes(certificates.key.read_bytes())
+        live[1].chmod(0o600)
+
+    def get(certificates: Certificates) -> httpx.Response:
+        context = ssl.create_default_context(cafile=str(certificates.ca))
+        return httpx.get(f"https://localhost:{portal.port}/", verify=context)
+
+    install(first)
+    portal.configure(tls=f", tls: {{certificate: {live[0]}, key: {live[1]}}}")
+    process = portal.start()
+    assert portal.status() == b"R"
+    assert get(first).status_code == 200
+    install(second)
+    os.kill(process.pid, signal.SIGHUP)
+    wait_until(lambda: b"configuration reloaded" in portal.log.read_bytes(), "a log line")
+    assert get(second).status_code == 200
+    with pytest.raises(httpx.ConnectError):
+        get(first)
+
+
+def test_an_unusable_certificate_is_one_sentence(portal: Portal, tmp_path: Path) -> None:
+    portal.configure(tls=f", tls: {{certificate: {tmp_path}/none.pem, key: {tmp_path}/none.key}}")
+    assert portal.start().wait(30) == 78
+    assert portal.log.read_text() == (
+        f"sidegate: portal.tls: {tmp_path}/none.pem with key {tmp_path}/none.key: No such file or directory; "
+        "both must be PEM files that belong together and that this user may read\n"
+    )
+
+
+def test_goes_when_nobody_watches(portal: Portal) -> None:
+    portal.configure()
+    process = portal.start()
+    assert portal.status() == b"R"
+    read = portal._status
+    portal._status = os.open(os.devnull, os.O_RDONLY)
+    os.close(read)
+    assert process.wait(20) == 0
