@@ -1,0 +1,207 @@
+"""The shape of the tree (DESIGN section 6), held where import-linter cannot look: homes of libraries, sizes, twins."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROXY = ROOT / "proxy"
+
+HOMES: dict[str, tuple[str, ...]] = {
+    "aiosmtpd": ("demo",),
+    "alembic": ("store",),
+    "argon2": ("store/hashing.py",),
+    "click": ("cli",),
+    "cryptography": ("backends", "demo", "cli/doctor"),
+    "httpx": ("cli", "demo"),
+    "idna": ("domain/login_names.py",),
+    "jinja2": ("portal",),
+    "joserfc": ("backends",),
+    "msgspec": ("link", "portal/api/bodies.py"),
+    "rich": ("cli",),
+    "sqlalchemy": ("store",),
+    "sqlalchemy.Connection": ("store", "admin", "core"),  # the open transaction that they are handed
+    "starlette": ("portal", "portal_process.py"),
+    "structlog": ("logs.py",),
+    "twisted": ("fronts", "front_worker.py", "supervisor", "demo"),
+    "twisted.mail": ("demo",),
+    "uvicorn": ("core", "portal_process.py", "portal/api"),
+    "uvloop": ("fronts", "front_worker.py", "core", "portal_process.py"),
+    "yaml": ("config",),
+    "zope": ("demo",),
+}
+"""Each third-party library and where it may be imported: its home, and composition roots that have to start it."""
+
+LONG: dict[str, str] = {}
+"""Files over 400 lines, each with the reason why it is not split."""
+LONGEST = 400
+
+WITHOUT_TWIN: dict[str, str] = {}
+"""Modules whose tests are not in the file of the same name, with where they are instead."""
+
+MAY_PRINT = ("cli", "demo")
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Path below proxy -> syntax tree."""
+    return {
+        str(path.relative_to(PROXY)): ast.parse(path.read_text("utf-8"), str(path))
+        for path in sorted(PROXY.rglob("*.py"))
+    }
+
+
+def within(path: str, homes: tuple[str, ...]) -> bool:
+    return any(path == home or path.startswith(f"{home}/") for home in homes)
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def home_of(name: str) -> tuple[str, ...] | None:
+    """The homes of the longest listed name that an imported one lies in; None for our own and the standard library."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        homes = HOMES.get(".".join(parts[:length]))
+        if homes is not None:
+            return homes
+    return None if parts[0] in {*sys.stdlib_module_names, "proxy"} else ()
+
+
+def test_every_library_has_one_home() -> None:
+    strays = [
+        f"{path}: {name}"
+        for path, tree in modules().items()
+        for name in imported(tree)
+        if (homes := home_of(name)) is not None and not within(path, homes)
+    ]
+    assert strays == []
+
+
+def test_every_home_is_lived_in() -> None:
+    used = {
+        library
+        for tree in modules().values()
+        for name in imported(tree)
+        for library in HOMES
+        if in_library(name, library)
+    }
+    assert set(HOMES) - used == set()
+
+
+def in_library(name: str, library: str) -> bool:
+    return name == library or name.startswith(f"{library}.")
+
+
+def test_only_the_gatekeeper_accepts() -> None:
+    builders = {
+        path
+        for path, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Accepted"
+    }
+    assert builders == {"domain/gatekeeper.py"}
+
+
+def test_what_is_pure_takes_clock_and_randomness_as_arguments() -> None:
+    impure = {"asyncio", "twisted", "socket", "ssl", "logging", "time", "random", "secrets", "os", "threading"}
+    strays = [
+        f"{path}: {name}"
+        for path, tree in modules().items()
+        if within(path, ("domain", "wire"))
+        for name in imported(tree)
+        if name.split(".")[0] in impure
+    ]
+    assert strays == []
+
+
+def test_standard_output_belongs_to_the_commands() -> None:
+    strays = [
+        f"{path}:{node.lineno}"
+        for path, tree in modules().items()
+        if not within(path, MAY_PRINT)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+        if "file=sys.stderr" not in ast.unparse(node)
+    ]
+    assert strays == []
+
+
+def test_no_file_is_too_long_to_read() -> None:
+    lengths = {path: (PROXY / path).read_text("utf-8").count("\n") for path in modules()}
+    assert {path for path, length in lengths.items() if length > LONGEST} == set(LONG)
+
+
+def test_every_module_has_a_test_twin() -> None:
+    """proxy/a/b.py is tested by tests/a/test_b.py; a package's __init__.py with code in it by its folder."""
+    missing = set()
+    for path, tree in modules().items():
+        module = Path(path)
+        if not any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in ast.walk(tree)):
+            continue  # names and re-exports only
+        folder = ROOT / "tests" / module.parent
+        if module.name == "__init__.py":
+            found = any(folder.glob("test_*.py")) or (folder.parent / f"test_{module.parent.name}.py").exists()
+        else:
+            found = (folder / f"test_{module.name}").exists()
+        if not found:
+            missing.add(path)
+    assert missing == set(WITHOUT_TWIN)
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode != 0:
+        pytest.fail("not a git checkout: cannot tell what is tracked")
+    return [ROOT / name for name in listed.stdout.decode().split("\0") if name]
+
+
+HOSTS = ("pypi.or" + "g", "pythonhosted" + ".org", "npmjs" + ".org", "deb.debian" + ".org", "proxy.golang" + ".org")
+MACHINE = re.compile(
+    rf"(?<![\w.])/(?:{'|'.join(('wor' + 'k', 'far' + 'm', 'roo' + 't', 'hom' + 'e'))})/[\w.]|/tmp/w/|"
+    + "|".join(map(re.escape, HOSTS))
+)
+
+
+def test_no_file_names_a_machine_or_a_package_index() -> None:
+    strays = []
+    for path in tracked():
+        if not path.is_file() or path.is_symlink():
+            continue
+        for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+            if MACHINE.search(line):
+                strays.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    assert strays == []
+
+
+def test_the_locks_hold_hashes_and_no_address() -> None:
+    for name in ("requirements.lock", "requirements-build.lock", "requirements-dev.lock"):
+        text = (ROOT / name).read_text("utf-8")
+        assert "://" not in text
+        assert not re.search(r"^\s*(-i|-f|--(extra-)?index-url|--find-links|--trusted-host)\b", text, re.MULTILINE)
+        pins = re.findall(r"^[a-z0-9].*==.*$", text, re.MULTILINE)
+        assert len(pins) > 3
+        assert all(pin.endswith("\\") for pin in pins), "a pin without a hash"
+
+
+def test_every_direct_dependency_is_used() -> None:
+    """pyproject's list and HOMES are the same libraries, by their distribution's name."""
+    import tomllib
+
+    named = {"argon2": "argon2-cffi", "yaml": "pyyaml", "zope": "twisted"}
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        wanted = {re.split(r"[<>=~! \[]", line)[0] for line in tomllib.load(file)["project"]["dependencies"]}
+    assert wanted == {named.get(library, library) for library in HOMES if "." not in library}
