@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from proxy.admin import values
+from proxy.admin.cutting import Revoked, write_then_cut
 from proxy.admin.desk import Actor, Conflict, Desk, Invalid
-from proxy.admin.lookup import account_named, change, note, note_all, person_named
+from proxy.admin.lookup import account_named, account_pages, change, note, note_all, person_named
 from proxy.admin.views import AccountDetail, AccountView, stamp
 from proxy.domain.audit import Event
 from proxy.domain.model import Account, AccountKind, AppPasswordRecord, EndReason, MfaState
@@ -44,13 +45,10 @@ class Wanted:
     password: Secret | None = None
 
 
-class Closed(TypedDict):
+class Closed(Revoked):
     """What disabling or removing an account, or ending a membership, did."""
 
     account: str
-    revoked: list[int]
-    """Ids of app passwords that are tombstones now."""
-    sessions_cut: int
 
 
 def checked(desk: Desk, wanted: Wanted) -> NewAccount:
@@ -137,11 +135,8 @@ async def set_password(desk: Desk, actor: Actor, name: str, password: Secret) ->
 
 async def listing(desk: Desk, *, mfa: MfaState | None = None, no_app_passwords: bool = False) -> list[AccountView]:
     """Every account, by address; narrowed to an MFA state, or to those without a live app password."""
-
-    def read(c: Connection) -> list[AccountView]:
-        return [_view(row) for row in store.listing(c, mfa=mfa, no_app_passwords=no_app_passwords)]
-
-    return await desk.store.read(read)
+    pages = account_pages(desk, mfa=mfa, no_app_passwords=no_app_passwords)
+    return [_view(row) async for page in pages for row in page]
 
 
 async def show(desk: Desk, name: str) -> AccountDetail:
@@ -149,8 +144,7 @@ async def show(desk: Desk, name: str) -> AccountDetail:
 
     def read(c: Connection) -> AccountDetail:
         account = account_named(c, desk, name)
-        live = app_passwords.of_account(c, account.id, live_only=True)
-        return _detail(c, AccountRow(account, len(live)))
+        return _detail(c, AccountRow(account, app_passwords.count_live(c, account.id)))
 
     return await desk.store.read(read)
 
@@ -162,8 +156,8 @@ async def enable(desk: Desk, actor: Actor, name: str) -> AccountView:
         account = account_named(c, desk, name)
         if store.set_enabled(c, account.id, True):
             note(c, desk, actor, Event.ACCOUNT_ENABLED, account)
-        live = app_passwords.of_account(c, account.id, live_only=True)
-        return account, _view(AccountRow(store.by_id(c, account.id) or account, len(live)))
+        enabled = replace(account, enabled=True)
+        return account, _view(AccountRow(enabled, app_passwords.count_live(c, account.id)))
 
     account, view = await desk.store.write(write)
     desk.changed(account.id)
@@ -176,42 +170,42 @@ async def disable(desk: Desk, actor: Actor, name: str) -> Closed:
     Its own app passwords stay and work again when it is enabled. Those that its person minted for shared mailboxes
     are revoked: they open another account, which goes on.
     """
+    account, elsewhere = await desk.store.read(_with_minted_elsewhere, desk, name)
 
-    def write(c: Connection) -> tuple[Account, list[AppPasswordRecord]]:
-        account = account_named(c, desk, name)
+    def write(c: Connection) -> list[AppPasswordRecord]:
         if store.set_enabled(c, account.id, False):
             note(c, desk, actor, Event.ACCOUNT_DISABLED, account)
-        elsewhere = [record.id for record in _live_of(c, account) if record.account_id != account.id]
-        ended = app_passwords.end(c, elsewhere, desk.clock(), EndReason.REVOKED)
+        _, minted = _with_minted_elsewhere(c, desk, account.address)
+        ended = app_passwords.end(c, [record.id for record in minted], desk.clock(), EndReason.REVOKED)
         note_ended(c, desk, actor, ended, "its person was disabled")
-        return account, ended
+        return ended
 
-    account, ended = await desk.store.write(write, urgent=True)
-    return await _close(desk, account, ended)
+    done = await write_then_cut(desk, write, app_passwords=elsewhere, accounts=[account.id])
+    return {"account": account.address, **done}
 
 
 async def remove(desk: Desk, actor: Actor, name: str) -> Closed:
     """Remove an account with its names and app passwords, and cut its sessions. There is no way back."""
+    account, elsewhere = await desk.store.read(_with_minted_elsewhere, desk, name)
 
-    def write(c: Connection) -> tuple[Account, list[AppPasswordRecord]]:
-        account = account_named(c, desk, name)
-        elsewhere = [record for record in _live_of(c, account) if record.account_id != account.id]
-        note_ended(c, desk, actor, elsewhere, "its person was removed")
-        ended = store.remove(c, account.id, desk.clock())
-        note(c, desk, actor, Event.ACCOUNT_REMOVED, account, detail=f"app_passwords={len(ended)}")
-        return account, ended
+    def write(c: Connection) -> list[AppPasswordRecord]:
+        current = account_named(c, desk, account.address)
+        ended = store.remove(c, current.id, desk.clock())
+        note(c, desk, actor, Event.ACCOUNT_REMOVED, current, detail=f"app_passwords={len(ended)}")
+        others = [record for record in ended if record.account_id != current.id]
+        note_ended(c, desk, actor, others, "its person was removed")
+        return ended
 
-    account, ended = await desk.store.write(write, urgent=True)
-    return await _close(desk, account, ended)
+    done = await write_then_cut(desk, write, app_passwords=elsewhere, accounts=[account.id])
+    return {"account": account.address, **done}
 
 
-def _live_of(c: Connection, account: Account) -> list[AppPasswordRecord]:
-    """The live app passwords for an account, and those its person minted for shared mailboxes."""
-    elsewhere = [r for m in store.memberships(c, account.id) for r in app_passwords.of_account(c, m.id, live_only=True)]
-    return [
-        *app_passwords.of_account(c, account.id, live_only=True),
-        *(record for record in elsewhere if record.owner_id == account.id),
-    ]
+def _with_minted_elsewhere(c: Connection, desk: Desk, name: str) -> tuple[Account, list[AppPasswordRecord]]:
+    """An account and the live app passwords that its person minted for shared mailboxes."""
+    account = account_named(c, desk, name)
+    mailboxes = store.memberships(c, account.id)
+    minted = [record for mailbox in mailboxes for record in app_passwords.of_account(c, mailbox.id, live_only=True)]
+    return account, [record for record in minted if record.owner_id == account.id]
 
 
 async def add_members(desk: Desk, actor: Actor, name: str, members: Sequence[str]) -> AccountDetail:
@@ -226,7 +220,7 @@ async def add_members(desk: Desk, actor: Actor, name: str, members: Sequence[str
         ]
         if added:
             note(c, desk, actor, Event.ACCOUNT_CHANGED, mailbox, detail=f"members added: {' '.join(added)}")
-        return _detail(c, AccountRow(mailbox, len(app_passwords.of_account(c, mailbox.id, live_only=True))))
+        return _detail(c, AccountRow(mailbox, app_passwords.count_live(c, mailbox.id)))
 
     return await desk.store.write(write)
 
@@ -234,20 +228,23 @@ async def add_members(desk: Desk, actor: Actor, name: str, members: Sequence[str
 async def remove_member(desk: Desk, actor: Actor, name: str, member: str) -> Closed:
     """End a membership: what the person minted for the mailbox is revoked and its sessions are cut."""
 
-    def write(c: Connection) -> tuple[Account, list[AppPasswordRecord]]:
+    def read(c: Connection) -> tuple[Account, Account, list[AppPasswordRecord]]:
         mailbox = _shared(c, desk, name)
         person = account_named(c, desk, member)
         if person.id not in {m.id for m in store.members(c, mailbox.id)}:
             raise Conflict(f"{person.address} is no member of {mailbox.address}", code="no_member")
+        live = app_passwords.of_account(c, mailbox.id, live_only=True)
+        return mailbox, person, [record for record in live if record.owner_id == person.id]
+
+    mailbox, person, minted = await desk.store.read(read)
+
+    def write(c: Connection) -> list[AppPasswordRecord]:
         ended = store.remove_member(c, mailbox.id, person.id, desk.clock())
         note(c, desk, actor, Event.ACCOUNT_CHANGED, mailbox, detail=f"member removed: {person.address}")
         note_ended(c, desk, actor, ended, "its person is no member any more")
-        return mailbox, ended
+        return ended
 
-    mailbox, ended = await desk.store.write(write, urgent=True)
-    desk.changed(mailbox.id)
-    cut = await desk.cut(app_passwords=[record.id for record in ended])
-    return {"account": mailbox.address, "revoked": [record.id for record in ended], "sessions_cut": cut}
+    return {"account": mailbox.address, **await write_then_cut(desk, write, app_passwords=minted)}
 
 
 def note_ended(c: Connection, desk: Desk, actor: Actor, ended: Sequence[AppPasswordRecord], why: str) -> None:
@@ -268,14 +265,6 @@ def note_ended(c: Connection, desk: Desk, actor: Actor, ended: Sequence[AppPassw
             for record in ended
         ],
     )
-
-
-async def _close(desk: Desk, account: Account, ended: Sequence[AppPasswordRecord]) -> Closed:
-    for account_id in {account.id, *(record.account_id for record in ended)}:
-        desk.changed(account_id)
-    revoked = [record.id for record in ended]
-    cut = await desk.cut(app_passwords=revoked, accounts=[account.id])
-    return {"account": account.address, "revoked": revoked, "sessions_cut": cut}
 
 
 def _shared(c: Connection, desk: Desk, name: str) -> Account:

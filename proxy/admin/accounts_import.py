@@ -11,11 +11,10 @@ from proxy.admin.accounts import taken, with_owner
 from proxy.admin.desk import Actor, Conflict, Desk
 from proxy.admin.import_file import Known, Row
 from proxy.admin.import_file import read as read_file
-from proxy.admin.lookup import change, note_all, person_named
+from proxy.admin.lookup import account_pages, change, note_all, person_named
 from proxy.domain.audit import Event
 from proxy.domain.model import Account
 from proxy.store import accounts as store
-from proxy.store.accounts import AccountRow
 from proxy.store.errors import NameTaken
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
 
 SLICE = 100
 """Accounts a transaction, audit records included: under the 50 ms that a bulk change may hold the writer."""
-PAGE = 1000
-"""Accounts a read, so that no read holds a reader for long."""
 
 
 class Imported(TypedDict):
@@ -65,20 +62,14 @@ def slices(rows: Sequence[Row]) -> list[Sequence[Row]]:
 
 async def _known(desk: Desk) -> Known:
     known = Known({}, {}, {})
-    last: str | None = None
-    while page := await desk.store.read(_page, last):
+    async for page in account_pages(desk):
         for row in page:
             account = row.account
-            last = account.address
             known.addresses[account.address] = account.kind
             known.login_names.update(dict.fromkeys(account.login_names, account.address))
             if account.backend_name is not None:
                 known.backend_names[account.backend_name] = account.address
     return known
-
-
-def _page(c: Connection, after: str | None) -> list[AccountRow]:
-    return store.listing(c, after=after, limit=PAGE)
 
 
 def _write(c: Connection, desk: Desk, actor: Actor, part: Sequence[Row], job: str) -> int:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from proxy.admin import values
 from proxy.admin.accounts import note_ended
+from proxy.admin.cutting import Revoked, cut, write_then_cut
 from proxy.admin.desk import Actor, Conflict, Desk, Invalid, NotFound, Refusal
-from proxy.admin.lookup import account_named, app_passwords_named, note, person_named
+from proxy.admin.lookup import account_named, account_pages, app_passwords_named, note, person_named
 from proxy.admin.views import AppPasswordView, CreatedView, LastUseView, stamp, stamp_or_none
 from proxy.domain import app_passwords as secrets
 from proxy.domain.audit import Event
 from proxy.domain.model import DEFAULT_SCOPES, Account, AccountKind, AppPasswordRecord, EndReason
+from proxy.domain.secret import Secret
 from proxy.store import accounts, hashing
 from proxy.store import app_passwords as store
 from proxy.store.app_passwords import NewAppPassword
@@ -25,13 +27,6 @@ if TYPE_CHECKING:
 
 _MINTS = 8
 """Tries until a tag of 32 bits is free: with 40 app passwords a second one is needed once in 100 million."""
-
-
-class Revoked(TypedDict):
-    """`passwords revoke --json`."""
-
-    revoked: list[int]
-    sessions_cut: int
 
 
 async def create(
@@ -70,7 +65,7 @@ async def create(
             expires=until,
             pepper_version=pepper_version,
             tag=secrets.tag(desk.peppers[pepper_version], target.id, letters),
-            hash=await asyncio.to_thread(hashing.hash_secret, letters),
+            hash=Secret(await asyncio.to_thread(hashing.hash_secret, letters)),
         )
         try:
             view = await desk.store.write(_write_new, desk, actor, new, owner)
@@ -84,24 +79,32 @@ async def create(
 async def listing(desk: Desk, account: str | None = None) -> list[AppPasswordView]:
     """App passwords of one account or of all, tombstones behind the live ones."""
 
-    def read(c: Connection) -> list[AppPasswordView]:
-        target = account_named(c, desk, account) if account is not None else None
-        return _views(c, desk, store.of_account(c, target.id if target is not None else None), target)
+    def of_accounts(c: Connection, chosen: Sequence[Account]) -> list[AppPasswordView]:
+        records = [record for one in chosen for record in store.of_account(c, one.id)]
+        return _views(c, desk, records, chosen)
 
-    return await desk.store.read(read)
+    if account is not None:
+        return await desk.store.read(of_accounts, [await desk.store.read(account_named, desk, account)])
+    found: list[AppPasswordView] = []
+    async for page in account_pages(desk):
+        found += await desk.store.read(of_accounts, [row.account for row in page])
+    return found
 
 
 async def revoke(desk: Desk, actor: Actor, account: str, names: Sequence[str], *, every: bool = False) -> Revoked:
     """Revoke app passwords of an account by name or id, or `every` live one. Returns once their sessions are closed."""
 
-    def write(c: Connection) -> list[AppPasswordRecord]:
+    def choose(c: Connection) -> list[AppPasswordRecord]:
         target = account_named(c, desk, account)
         chosen = store.of_account(c, target.id, live_only=True) if every else app_passwords_named(c, target, names)
         if not chosen:
             raise NotFound(f"{target.address} has no live app password")
-        return _end(c, desk, actor, chosen, "revoked")
+        return chosen
 
-    return await _finish(desk, await desk.store.write(write, urgent=True))
+    def write(c: Connection) -> list[AppPasswordRecord]:
+        return _end(c, desk, actor, choose(c), "revoked")
+
+    return await write_then_cut(desk, write, app_passwords=await desk.store.read(choose))
 
 
 async def unused(desk: Desk, unused_for: str) -> list[AppPasswordView]:
@@ -109,7 +112,7 @@ async def unused(desk: Desk, unused_for: str) -> list[AppPasswordView]:
     before = desk.clock() - values.duration(unused_for)
 
     def read(c: Connection) -> list[AppPasswordView]:
-        return _views(c, desk, store.unused_since(c, before), None)
+        return _views(c, desk, store.unused_since(c, before))
 
     return await desk.store.read(read)
 
@@ -124,7 +127,7 @@ async def revoke_unused(desk: Desk, actor: Actor, unused_for: str) -> Revoked:
         return _end(c, desk, actor, idle[:_SLICE], f"unused for {unused_for}")
 
     while ended := await desk.store.write(write):
-        done = await _finish(desk, ended)
+        done = await cut(desk, ended)
         total["revoked"] += done["revoked"]
         total["sessions_cut"] += done["sessions_cut"]
     return total
@@ -150,7 +153,7 @@ def _write_new(c: Connection, desk: Desk, actor: Actor, new: NewAppPassword, own
     if not account.enabled:
         raise Conflict(f"{account.address} is disabled; `sidegate accounts enable {account.address}` first")
     limit = desk.config.policy.app_password_limit
-    if len(store.of_account(c, account.id, live_only=True)) >= limit:
+    if store.count_live(c, account.id) >= limit:
         raise Conflict(
             f"{account.address} has {limit} app passwords, which is the limit (policy.app_password_limit); "
             f"revoke one that is not used any more, see `sidegate passwords list {account.address}`",
@@ -167,7 +170,7 @@ def _write_new(c: Connection, desk: Desk, actor: Actor, new: NewAppPassword, own
     scope = ",".join(sorted(record.scopes))
     detail = f"id={record.id} scopes={scope} owner={person.address}"
     note(c, desk, actor, Event.APP_PASSWORD_CREATED, account, app_password=record.name, detail=detail)
-    return _views(c, desk, [record], account)[0]
+    return _views(c, desk, [record], [account])[0]
 
 
 def _owner(c: Connection, desk: Desk, account: Account, owner: str | None) -> Account:
@@ -208,18 +211,10 @@ def _end(
     return ended
 
 
-async def _finish(desk: Desk, ended: Sequence[AppPasswordRecord]) -> Revoked:
-    """The rows are durable: drop what is remembered, then cut (threats 52: commit, bump, kill)."""
-    for account_id in {record.account_id for record in ended}:
-        desk.changed(account_id)
-    ids = [record.id for record in ended]
-    return {"revoked": ids, "sessions_cut": await desk.cut(app_passwords=ids)}
-
-
 def _views(
-    c: Connection, desk: Desk, records: Sequence[AppPasswordRecord], account: Account | None
+    c: Connection, desk: Desk, records: Sequence[AppPasswordRecord], known: Sequence[Account] = ()
 ) -> list[AppPasswordView]:
-    addresses: dict[int, str | None] = {account.id: account.address} if account is not None else {}
+    addresses: dict[int, str | None] = {account.id: account.address for account in known}
 
     def address_of(account_id: int) -> str | None:
         if account_id not in addresses:

@@ -15,7 +15,7 @@ from proxy.store import audit as store
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from proxy.store.audit import StoredEvent
+    from proxy.store.audit import AuditRecord
 
 PAGE = 500
 """Records a read."""
@@ -34,7 +34,7 @@ async def follow(desk: Desk, *, account: str | None = None, since: str | None = 
 
     Yields an empty page when nothing came for a while, so that a reader that is gone is noticed.
     """
-    after = None if since is not None else await desk.store.read(store.newest)
+    after = None if since is not None else await desk.store.read(store.last_seq)
     while True:
         async for last, page in _pages(desk, account, since, after):
             after, since = last, None
@@ -45,7 +45,10 @@ async def follow(desk: Desk, *, account: str | None = None, since: str | None = 
 
 async def verify(desk: Desk) -> list[str]:
     """What is wrong with the hash chains; empty when nothing was changed, cut out or cut off."""
-    return await desk.store.read(store.verify)
+    progress = store.Verification()
+    while not progress.done:
+        progress = await desk.store.read(store.verify_slice, progress)
+    return progress.problems
 
 
 async def _pages(
@@ -56,7 +59,7 @@ async def _pages(
     address = (canonical(account, desk.config.default_domain) or account) if account is not None else None
     start = values.since(since, desk.clock()) if since is not None else None
 
-    def page_behind(c: Connection, behind: int | None) -> list[StoredEvent]:
+    def page_behind(c: Connection, behind: int | None) -> list[AuditRecord]:
         return store.read(c, account=address, since=start, after=behind, limit=PAGE)
 
     while rows := await desk.store.read(page_behind, after):
@@ -64,15 +67,16 @@ async def _pages(
         yield after, [_view(row) for row in rows]
 
 
-def _view(row: StoredEvent) -> AuditView:
+def _view(record: AuditRecord) -> AuditView:
+    event = record.event
     return {
-        "time": stamp(row.time),
-        "event": row.event,
-        "actor": row.actor,
-        "account": row.account,
-        "app_password": row.app_password,
-        "protocol": row.protocol,
-        "network": row.network,
-        "reason": row.reason,
-        "detail": row.detail,
+        "time": stamp(event.time),
+        "event": event.event.value,
+        "actor": event.actor or None,
+        "account": event.account,
+        "app_password": event.app_password,
+        "protocol": event.protocol,
+        "network": event.network,
+        "reason": event.reason,
+        "detail": event.detail,
     }

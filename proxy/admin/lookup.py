@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
 from proxy.admin.desk import Actor, Desk, Invalid, NotFound
 from proxy.domain.audit import AuditEvent, Event
 from proxy.domain.login_names import canonical
-from proxy.domain.model import Account, AccountKind, AppPasswordRecord
+from proxy.domain.model import Account, AccountKind, AppPasswordRecord, MfaState
 from proxy.store import accounts, app_passwords, audit
+from proxy.store.accounts import AccountRow
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+
+PAGE = 500
+"""Accounts a read: logins use the same readers and must not wait for a long list."""
+
+
+async def account_pages(
+    desk: Desk, *, mfa: MfaState | None = None, no_app_passwords: bool = False
+) -> AsyncIterator[list[AccountRow]]:
+    """All accounts by address, a page at a time; each page is a snapshot of its own."""
+
+    def read(c: Connection, after: str | None) -> list[AccountRow]:
+        return accounts.listing(c, mfa=mfa, no_app_passwords=no_app_passwords, after=after, limit=PAGE)
+
+    after: str | None = None
+    while page := await desk.store.read(read, after):
+        after = page[-1].account.address
+        yield page
 
 
 def account_named(c: Connection, desk: Desk, name: str) -> Account:

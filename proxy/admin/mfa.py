@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 from proxy.admin.desk import Actor, Desk, Invalid, NotFound
-from proxy.admin.lookup import change, note_all
+from proxy.admin.lookup import account_pages, change, note_all
 from proxy.domain.audit import Event
 from proxy.domain.login_names import canonical
 from proxy.domain.model import Account, AccountKind, MfaState
@@ -69,10 +69,8 @@ async def set_state(
 
 
 async def _every_person(desk: Desk) -> list[Account]:
-    def read(c: Connection) -> list[Account]:
-        return [row.account for row in store.listing(c) if row.account.kind is AccountKind.PERSON]
-
-    return await desk.store.read(read)
+    rows = [row async for page in account_pages(desk) for row in page]
+    return [row.account for row in rows if row.account.kind is AccountKind.PERSON]
 
 
 async def _named(desk: Desk, names: Sequence[str]) -> list[Account]:

@@ -28,13 +28,13 @@ async def why(desk: Desk, name: str, limit: int = LAST) -> list[RefusalView]:
             views.append(
                 {
                     "time": stamp(row.time),
-                    "first": stamp(row.first),
+                    "first": stamp(row.time if row.first is None else row.first),
                     "count": row.count,
-                    "protocol": row.protocol,
+                    "protocol": row.protocol.value,
                     "network": row.network,
                     "program": row.program,
                     "app_password": names.get(row.app_password_id) if row.app_password_id is not None else None,
-                    "reason": row.reason,
+                    "reason": row.reason.value,
                     "meaning": words.meaning,
                     "todo": words.todo,
                 }

@@ -6,11 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from proxy.admin.desk import Actor, Conflict, Desk, NotFound
-from proxy.admin.lookup import account_named, app_passwords_named, note
+from proxy.admin.lookup import account_named, note
 from proxy.admin.views import SessionView, stamp
 from proxy.domain.audit import Event
-from proxy.domain.model import Account, AppPasswordRecord
-from proxy.store import accounts, app_passwords
+from proxy.domain.session_table import Session
+from proxy.store import accounts
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -59,54 +59,38 @@ async def cut(
     app_password: str | None = None,
     session_id: str | None = None,
 ) -> int:
-    """End sessions: of an account, of one app password, or one by its id. Returns how many were live.
+    """End sessions: of an account, of an app password (by name or id, of `account` if given), or one by its id.
 
-    Nothing is revoked: a client that still knows its app password may come back at once. NotFound when nothing is
-    connected that matches.
+    Returns how many were live. Nothing is revoked: a client that has its app password may come back at once.
+    NotFound when nothing that matches is connected.
     """
-    what, target, records = await _chosen(desk, account, app_password, session_id)
-    if session_id is not None:
+    target = (await desk.store.read(account_named, desk, account)).id if account is not None else None
+    chosen = [session for session in desk.sessions if _matches(session, target, app_password, session_id)]
+    if not chosen:
+        raise NotFound("no live session matches; `sidegate sessions list` shows them")
+    named = sorted({session.account for session in chosen})
+    if app_password is not None and len(named) > 1:
+        raise Conflict(f"{', '.join(named)} are connected with an app password {app_password!r}: name the account too")
+    if app_password is not None:
+        count = await desk.cut(app_passwords=sorted({session.app_password_id for session in chosen}))
+    elif session_id is not None:
         count = await desk.cut(sessions=[session_id])
-    elif records:
-        count = await desk.cut(app_passwords=[record.id for record in records])
     else:
-        count = await desk.cut(accounts=[target.id] if target is not None else [])
-    if count == 0:
-        raise NotFound(f"no session of {what} is live")
+        count = await desk.cut(accounts=[chosen[0].account_id])
 
     def write(c: Connection) -> None:
-        name = records[0].name if len(records) == 1 else None
-        note(c, desk, actor, Event.SESSIONS_CUT, target, app_password=name, detail=f"sessions={count} of {what}")
+        owner = accounts.by_id(c, chosen[0].account_id)
+        names = {session.app_password for session in chosen}
+        name = names.pop() if len(names) == 1 else None
+        note(c, desk, actor, Event.SESSIONS_CUT, owner, app_password=name, detail=f"sessions={count}")
 
     await desk.store.write(write)
     return count
 
 
-async def _chosen(
-    desk: Desk, account: str | None, app_password: str | None, session_id: str | None
-) -> tuple[str, Account | None, list[AppPasswordRecord]]:
-    if session_id is not None:
-        session = desk.sessions.get(session_id)
-        if session is None:
-            raise NotFound(f"no session has the id {session_id!r}; `sidegate sessions list` shows them")
-        return session_id, await desk.store.read(accounts.by_id, session.account_id), []
-    if app_password is None:
-        if account is None:
-            raise NotFound("name an account, an app password or a session")
-        target = await desk.store.read(account_named, desk, account)
-        return target.address, target, []
-
-    def read(c: Connection) -> tuple[str, Account | None, list[AppPasswordRecord]]:
-        if account is not None:
-            target = account_named(c, desk, account)
-            return f"{target.address} {app_password!r}", target, app_passwords_named(c, target, [app_password])
-        live = [record for record in app_passwords.find(c, None, app_password) if record.ended is None]
-        if not live:
-            raise NotFound(f"there is no live app password {app_password!r}; `sidegate passwords list` shows all")
-        owners = {record.account_id: accounts.by_id(c, record.account_id) for record in live}
-        if len(owners) > 1:
-            named = ", ".join(sorted(owner.address for owner in owners.values() if owner is not None))
-            raise Conflict(f"several accounts have an app password {app_password!r}: {named}; name the account too")
-        return app_password, owners[live[0].account_id], live
-
-    return await desk.store.read(read)
+def _matches(session: Session, account_id: int | None, app_password: str | None, session_id: str | None) -> bool:
+    return (
+        (account_id is None or session.account_id == account_id)
+        and (app_password is None or app_password in (session.app_password, str(session.app_password_id)))
+        and (session_id is None or session.id == session_id)
+    )

@@ -1,0 +1,51 @@
+"""The order that every revoke keeps: the row is durable, then what is remembered is dropped, then sessions are closed
+(threats 52: commit, bump, kill). A login in flight meets one of the three."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, TypedDict
+
+from proxy.admin.desk import Desk
+from proxy.domain.model import AppPasswordRecord
+from proxy.store.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+class Revoked(TypedDict):
+    """`passwords revoke --json`."""
+
+    revoked: list[int]
+    """Ids of app passwords that are tombstones now."""
+    sessions_cut: int
+
+
+async def write_then_cut(
+    desk: Desk,
+    write: Callable[[Connection], list[AppPasswordRecord]],
+    *,
+    app_passwords: Collection[AppPasswordRecord] = (),
+    accounts: Collection[int] = (),
+) -> Revoked:
+    """Run `write`, which returns the app passwords it ended, ahead of other writes; then end what they and `accounts`
+    have open.
+
+    `app_passwords` are those that are meant to end. Should the store not answer in time, the write may still happen
+    later: then their sessions are cut all the same, and StoreUnavailable is raised.
+    """
+    try:
+        ended = await desk.store.write(write, urgent=True)
+    except StoreUnavailable:
+        await cut(desk, app_passwords, accounts)
+        raise
+    return await cut(desk, ended, accounts)
+
+
+async def cut(desk: Desk, ended: Collection[AppPasswordRecord], accounts: Collection[int] = ()) -> Revoked:
+    """Drop what is remembered about these and close their sessions; returns when the workers have confirmed it."""
+    for account_id in {*accounts, *(record.account_id for record in ended)}:
+        desk.changed(account_id)
+    ids = [record.id for record in ended]
+    return {"revoked": ids, "sessions_cut": await desk.cut(app_passwords=ids, accounts=list(accounts))}

@@ -1,0 +1,128 @@
+"""Commands about this host: init, migrate, serve, check, doctor, demo."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from proxy.cli.base import REFUSED, Failure, SidegateCommand, config_path, load_config
+from proxy.cli.show import counted, echo_json, json_option, note, safe
+
+if TYPE_CHECKING:
+    from proxy.config.settings import Config
+
+
+@click.command(cls=SidegateCommand)
+@click.option(
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep everything here; else it is gone.",
+)
+@click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Write ports and accounts here.")
+def demo(directory: Path | None, ready_file: Path | None) -> None:
+    """Try sidegate on this machine: everything on loopback, with mail servers of its own."""
+    from proxy.demo.main import run
+
+    raise SystemExit(run(directory, ready_file))
+
+
+@click.command(cls=SidegateCommand)
+@click.option("--role", type=click.Choice(["core", "front", "portal"]), help="Only this part, for a unit of its own.")
+def serve(role: str | None) -> None:
+    """Run sidegate in the foreground. Prints `ready` once every front accepts."""
+    from proxy.supervisor import Role, run
+
+    raise SystemExit(run(config_path(), Role(role) if role is not None else None))
+
+
+@click.command(cls=SidegateCommand)
+def init() -> None:
+    """Make keys and store, where they are missing. What is there stays as it is.
+
+    Run by root, it does so as the user that owns the state directory.
+    """
+    from proxy.backends import keys
+
+    config = load_config(files=False)
+    _become_owner(config.state_dir)
+    try:
+        made = keys.create(config.state_dir)
+    except OSError as error:
+        raise Failure(f"{error.filename or config.state_dir} cannot be made: {error.strerror}") from None
+    note(f"{config.state_dir / keys.FOLDER}: {'keys made' if made else 'keys are there already'}")
+    _migrate(config)
+    note("Back the keys up: without the pepper every app password is lost.")
+    note("Next: sidegate check, then sidegate serve")
+
+
+@click.command(cls=SidegateCommand)
+def migrate() -> None:
+    """Bring the store to the schema of this version. Stop sidegate first."""
+    config = load_config(files=False)
+    _become_owner(config.state_dir)
+    _migrate(config)
+
+
+def _migrate(config: Config) -> None:
+    from proxy.store.engine import Store
+    from proxy.store.errors import StoreUnavailable
+
+    try:
+        store = Store(config.store)
+        try:
+            store.migrate()
+        finally:
+            store.close()
+    except StoreUnavailable as error:
+        raise Failure(str(error)) from None
+    note(f"{config.store.partition('?')[0]}: the schema is this version's")
+
+
+def _become_owner(directory: Path) -> None:
+    """Root would leave files behind that the service cannot read."""
+    if os.geteuid() == 0 and directory.is_dir():
+        owner = directory.stat()
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
+
+
+@click.command(cls=SidegateCommand)
+def check() -> None:
+    """Validate the configuration and the files it names. Starts nothing, contacts nobody."""
+    from proxy.admin.exposure import exposures
+
+    config = load_config(files=True)
+    for warning in (*config.warnings, *exposures(config)):
+        note(f"warning: {warning}")
+    click.echo(f"{config.path}: the configuration is valid")
+
+
+@click.command(cls=SidegateCommand)
+@json_option
+def doctor(as_json: bool) -> None:
+    """Look at everything: configuration, keys, store, core, certificates, fronts, backends.
+
+    Changes nothing. Exit status 1 if something fails.
+    """
+    from proxy.cli.doctor import examine
+    from proxy.cli.doctor.finding import State
+
+    found = []
+    for finding in examine(config_path()):
+        found.append(finding)
+        if not as_json:
+            click.echo(safe(f"{finding.state.value:<8} {finding.check}: {finding.text}"))
+            if finding.todo:
+                click.echo(safe(f"{'':<8} -> {finding.todo}"))
+    failed = sum(finding.state is State.FAILED for finding in found)
+    if as_json:
+        echo_json([asdict(finding) for finding in found])
+    else:
+        note(f"{counted(len(found), 'check')}, {failed} failed")
+    if failed:
+        raise SystemExit(REFUSED)

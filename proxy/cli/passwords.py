@@ -1,0 +1,235 @@
+"""`sidegate passwords`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import click
+
+from proxy.cli.ask import confirm, dry_run_option, yes_option
+from proxy.cli.base import Failure, SidegateGroup, core, quoted
+from proxy.cli.show import counted, echo_json, json_option, note, only, table, when
+
+FIELDS = (
+    "id",
+    "account",
+    "owner",
+    "name",
+    "scopes",
+    "networks",
+    "created",
+    "expires",
+    "last_used",
+    "sessions",
+    "revoked",
+)
+"""Of `passwords list --json`."""
+
+
+def _checked(check: Callable[[ModuleType, str], object]) -> Callable[[str], str]:
+    """An option's type: the text as it is, if it can be meant. Else it is wrong usage, and the core is not asked."""
+
+    def convert(text: str) -> str:
+        from proxy.admin import values
+        from proxy.admin.desk import Invalid
+
+        try:
+            check(values, text)
+        except Invalid as error:
+            raise click.BadParameter(str(error)) from None
+        return text
+
+    return convert
+
+
+SCOPES = _checked(lambda values, text: values.scopes(text.split(",")))
+NETWORK = _checked(lambda values, text: values.networks([text]))
+EXPIRY = _checked(lambda values, text: values.expiry(text, time.time()))
+DURATION = _checked(lambda values, text: values.duration(text))
+
+
+@click.group(cls=SidegateGroup)
+def passwords() -> None:
+    """App passwords: one secret for one app."""
+
+
+@passwords.command()
+@click.argument("account")
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    metavar="SCOPES",
+    type=SCOPES,
+    help="What it opens: imap, smtp, ldap, separated by commas.  [default: imap,smtp]",
+)
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="CIDR",
+    type=NETWORK,
+    help="Only from there. May be given again.",
+)
+@click.option("--expires", metavar="WHEN", type=EXPIRY, help="90d, 12h, or a date such as 2027-01-31.")
+@click.option("--owner", metavar="PERSON", help="For a shared mailbox: the member it is for.")
+@json_option
+def create(
+    account: str,
+    name: str,
+    scopes: tuple[str, ...],
+    networks: tuple[str, ...],
+    expires: str | None,
+    owner: str | None,
+    as_json: bool,
+) -> None:
+    """Make an app password and print it, this once.
+
+    NAME tells apps apart: "Thunderbird on the laptop". Only the secret goes to
+    stdout, so that it can be piped.
+    """
+    body = {
+        "name": name,
+        "scopes": [scope.strip() for scope in ",".join(scopes).split(",") if scope.strip()],
+        "networks": list(networks),
+        "expires": expires,
+        "owner": owner,
+    }
+    with core() as api:
+        created = api.post(f"accounts/{quoted(account)}/app-passwords", body)
+    if as_json:
+        echo_json({key: created[key] for key in ("id", "account", "name", "secret", *FIELDS)})
+        return
+    where = f", from {', '.join(created['networks'])}" if created["networks"] else ""
+    ends = f", ends {when(created['expires'])}" if created["expires"] else ""
+    note(f"App password {created['name']!r} for {created['account']}: {', '.join(created['scopes'])}{where}{ends}.")
+    note("It is shown only this once:\n")
+    click.echo(created["secret"])
+    note(f"\nIn the program: user name {created['account']}, and this as its password (hyphens do not matter).")
+
+
+@passwords.command("list")
+@click.argument("account", required=False)
+@json_option
+def list_(account: str | None, as_json: bool) -> None:
+    """List app passwords, of one account or of all.
+
+    Revoked ones stay in the list: an old phone that still tries shows there.
+    """
+    with core() as api:
+        rows = api.get("app-passwords", account=account)
+    if as_json:
+        echo_json([only(row, FIELDS) for row in rows])
+        return
+    _table(rows, empty=f"No app passwords: sidegate passwords create {account or 'ACCOUNT'} NAME")
+
+
+@passwords.command()
+@click.argument("account", required=False)
+@click.argument("names", nargs=-1, metavar="[NAME-OR-ID]...")
+@click.option("--all", "every", is_flag=True, help="Every app password of the account.")
+@click.option(
+    "--unused-for",
+    metavar="TIME",
+    type=DURATION,
+    help="Of all accounts: what was not used for 180d, say.",
+)
+@dry_run_option
+@yes_option
+@json_option
+def revoke(
+    account: str | None,
+    names: tuple[str, ...],
+    every: bool,
+    unused_for: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Revoke app passwords and end their sessions.
+
+    Returns when the sessions are closed and says how many they were.
+    """
+    if unused_for is not None and account is None and not every:
+        chosen = "unused"
+    elif unused_for is None and account is not None and every != bool(names):
+        chosen = "all" if every else "named"
+    else:
+        raise click.UsageError("Give ACCOUNT and names or ids, or ACCOUNT --all, or --unused-for alone.")
+    with core() as api:
+        if chosen != "named" or dry_run:
+            rows = [row for row in api.get("app-passwords", account=account, unused_for=unused_for) if _live(row)]
+            if chosen == "named":
+                rows = [row for row in rows if row["name"] in names or str(row["id"]) in names]
+            if not rows:
+                raise Failure("no live app password matches")
+            if dry_run:
+                _would_revoke(rows, as_json)
+                return
+            if not yes and not as_json:
+                _table(rows, empty="")
+            confirm(f"Revoke {counted(len(rows), 'app password')}?", yes=yes)
+        body = {"account": account, "names": list(names), "all": every, "unused_for": unused_for}
+        done = api.post("app-passwords/revoke", body, patient=chosen == "unused")
+    if as_json:
+        echo_json({"revoked": done["revoked"], "sessions_cut": done["sessions_cut"]})
+        return
+    revoked = counted(len(done["revoked"]), "app password")
+    note(f"{revoked} revoked, {counted(done['sessions_cut'], 'session')} cut.")
+
+
+def _live(row: dict[str, Any]) -> bool:
+    from datetime import UTC, datetime
+
+    if row["revoked"] is not None:
+        return False
+    return row["expires"] is None or datetime.fromisoformat(row["expires"]) > datetime.now(UTC)
+
+
+def _would_revoke(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        echo_json([only(row, FIELDS) for row in rows])
+    else:
+        _table(rows, empty="")
+        note(f"{counted(len(rows), 'app password')} would be revoked; nothing was changed.")
+
+
+def _table(rows: list[dict[str, Any]], *, empty: str) -> None:
+    table(
+        ("Id", "Account", "Name", "Owner", "Scopes", "Networks", "Created", "Last used", "Sessions", "State"),
+        [
+            (
+                str(row["id"]),
+                row["account"],
+                row["name"],
+                row["owner"] if row["owner"] != row["account"] else "",
+                ",".join(row["scopes"]),
+                ",".join(row["networks"]) or "any",
+                when(row["created"]),
+                _last_use(row["last_used"]),
+                str(row["sessions"]),
+                _state(row),
+            )
+            for row in rows
+        ],
+        empty=empty,
+    )
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["revoked"] is not None:
+        return f"revoked {when(row['revoked'])}"
+    if not _live(row):
+        return f"expired {when(row['expires'])}"
+    return "live" if row["expires"] is None else f"ends {when(row['expires'])}"
+
+
+def _last_use(use: dict[str, Any] | None) -> str:
+    if use is None:
+        return "never"
+    program = f" ({use['program']})" if use["program"] else ""
+    return f"{when(use['time'])}, {use['protocol']} from {use['address']}{program}"
