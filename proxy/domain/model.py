@@ -97,6 +97,9 @@ class AppPasswordRecord:
     hash: Secret = field(repr=False)
     """PHC string of Argon2id."""
     last_used: LastUse | None = None
+    messages: int = 0
+    """Sent with it, as counted so far; so are `recipients`."""
+    recipients: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,17 +125,19 @@ def count_live(c: Connection, account_id: int) -> int:
     return c.execute(live).scalar_one()
 
 
-def find(c: Connection, account_id: int, name_or_id: str) -> list[AppPasswordRecord]:
-    """Those of an account with this name or id: live ones first, then tombstones, the newest first.
+def find(c: Connection, account_id: int | None, name_or_id: str) -> list[AppPasswordRecord]:
+    """Those of an account, or of every account, with this name or id: live ones first, then tombstones, newest first.
 
-    More than one live result means that one's name is another's id.
+    More than one live result of one account means that one's name is another's id.
     """
     matches = table.c.name == name_or_id
     # isascii: int() takes other scripts' digits. 18 digits: more do not fit the column.
     if name_or_id.isascii() and name_or_id.isdigit() and len(name_or_id) <= 18:
         matches = or_(matches, table.c.id == int(name_or_id))
-    chosen = select(table).where(table.c.account_id == account_id, matches)
-    records = [_record(row) for row in c.execute(chosen.order_by(table.c.id.desc()))]
+    chosen = select(table).where(matches).order_by(table.c.id.desc())
+    if account_id is not None:
+        chosen = chosen.where(table.c.account_id == account_id)
+    records = [_record(row) for row in c.execute(chosen)]
     return sorted(records, key=lambda record: record.ended is not None)
 
 
@@ -259,4 +261,6 @@ def _record(row: Row[Any]) -> AppPasswordRecord:
         last_used=None
         if row.used_time is None
         else LastUse(row.used_time, row.used_address, Protocol(row.used_protocol), row.used_program),
+        messages=row.messages,
+        recipients=row.recipients,
     )

@@ -18,8 +18,9 @@ from sqlalchemy.pool import NullPool
 from proxy.store import schema
 from proxy.store.errors import StoreUnavailable
 
-BUSY_TIMEOUT = 5.0
-"""Seconds a writer waits for another process's write transaction (SQLite)."""
+BUSY_TIMEOUT = 3.0
+"""Seconds a writer waits for another process's write transaction (SQLite). Less than StoreThreads waits, so that the
+clearer of the two errors is the one that is seen."""
 _WAL_LIMIT = 64 * 1024 * 1024
 """Bytes the write-ahead log is cut back to after a checkpoint."""
 
@@ -80,7 +81,8 @@ class Store:
         with self._errors(), self._engine.connect().execution_options(sidegate_mode="writing") as c:
             # Alembic rebuilds tables on SQLite, and dropping the old one must not cascade. The pragma needs to be
             # outside the transaction, and what it no longer guards is checked before the commit.
-            self._set_foreign_keys(c, on=False)
+            if self._path is not None:
+                c.connection.cursor().execute("PRAGMA foreign_keys = OFF")
             try:
                 with c.begin():
                     self._refuse_newer(c)
@@ -91,8 +93,6 @@ class Store:
                         c.execute(insert(schema.meta), {"name": "store_id", "value": secrets.token_hex(16)})
             except CommandError as error:
                 raise StoreUnavailable(f"{self.where}: cannot be migrated: {error}") from error
-            finally:
-                self._set_foreign_keys(c, on=True)
 
     def check(self) -> None:
         """Raise StoreUnavailable unless the store can be written and has exactly this version's schema."""
@@ -156,7 +156,7 @@ class Store:
             yield
         except _OURS:
             raise
-        except (DBAPIError, PoolTimeout, OSError) as error:
+        except (DBAPIError, PoolTimeout) as error:
             # The statement and its parameters stay out of it: they may hold hashes.
             reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
             advice = next((advice for sign, advice in _ADVICE if sign in reason.lower()), "see the log of the engine")
@@ -187,10 +187,6 @@ class Store:
             os.fchmod(fd, 0o600)  # whatever the umask; SQLite gives -wal and -shm the same mode
         finally:
             os.close(fd)
-
-    def _set_foreign_keys(self, c: Connection, *, on: bool) -> None:
-        if self._path is not None:
-            c.connection.dbapi_connection.execute(f"PRAGMA foreign_keys = {'ON' if on else 'OFF'}")  # type: ignore[union-attr]
 
     def _check_foreign_keys(self, c: Connection) -> None:
         if self._path is not None and c.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class StoreUnavailable(Exception):
-    """The store cannot answer now; clients get the temporary reply. The text says which store, what happened, what to do.
+    """The store cannot answer now; clients get the temporary reply. The text says where, what happened and what to do.
 
     After a *write* it means that nothing was acknowledged. Only where the text says so may it still have been done.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
@@ -21,7 +21,7 @@ so that they do not push everything else out."""
 
 @dataclass(frozen=True, slots=True)
 class RefusalRecord:
-    """Like refusals of one account. `time` is the last of `count`, `first` the first (None: the same)."""
+    """Like refusals of one account. `time` is that of the last of `count`, `first` of the first (None: the same)."""
 
     account_id: int
     time: float
@@ -83,7 +83,7 @@ def record(c: Connection, rows: Iterable[RefusalRecord]) -> None:
         if same is not None and first - same.time <= MERGED_WITHIN:
             c.execute(_merge, {"into": same.id, "at": max(row.time, same.time), "more": row.count})
         else:
-            c.execute(insert(refusals), _values(replace(row, first=first)))
+            c.execute(insert(refusals), _values(row, first))
     for account_id in touched:
         c.execute(_prune, {"id": account_id, "most": KEPT})
 
@@ -93,10 +93,10 @@ def last(c: Connection, account_id: int, limit: int = KEPT) -> list[RefusalRecor
     return [_record(row) for row in c.execute(_last, {"id": account_id, "most": limit})]
 
 
-def _values(row: RefusalRecord) -> dict[str, object]:
+def _values(row: RefusalRecord, first: float) -> dict[str, object]:
     return {
         "account_id": row.account_id,
-        "first": row.first,
+        "first": first,
         "time": row.time,
         "reason": row.reason.value,
         "protocol": row.protocol.value,

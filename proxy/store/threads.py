@@ -120,11 +120,15 @@ def _work(
     while (job := queue.get()).fn is not _stop:
         if not job.outcome.set_running_or_notify_cancel():
             continue
-        try:
-            with transaction() as connection:
-                result = job.fn(connection, *job.args)
-        except BaseException as error:  # the thread must outlive whatever a job raises
-            job.outcome.set_exception(error)
-        else:
-            job.outcome.set_result(result)
-        del job
+        _run(job, transaction)
+        del job  # what it returned must not live until the next one comes
+
+
+def _run(job: _Job[Any], transaction: Callable[[], AbstractContextManager[Connection]]) -> None:
+    try:
+        with transaction() as connection:
+            result = job.fn(connection, *job.args)
+    except BaseException as error:  # the thread must outlive whatever a job raises
+        job.outcome.set_exception(error)
+    else:
+        job.outcome.set_result(result)
