@@ -71,6 +71,8 @@ class Peer:
         if not self._out:
             self._server.loop.call_soon(self._flush)
         self._out += encode(message)
+        if len(self._out) > MAX_UNSENT:
+            self._server.loop.call_soon(self.close, "does not read")
 
     def welcome(self, message: Welcome) -> None:
         """Answer a front worker's Hello; what was to be sent since goes behind it."""
@@ -107,9 +109,7 @@ class Peer:
             self.close(error.strerror or "write failed")
             return
         del self._out[:sent]
-        if len(self._out) > MAX_UNSENT:
-            self.close("does not read")
-        elif self._out and not self._draining:
+        if self._out and not self._draining:
             self._draining = True
             self._server.loop.add_writer(self._socket.fileno(), self._flush)
         elif not self._out and self._draining:
