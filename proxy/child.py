@@ -33,19 +33,27 @@ def settle(status_fd: int | None) -> None:
     Without a status pipe (started by hand) only the core file is ruled out.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no ptrace, no /proc/PID/mem for other processes of this uid
+    _prctl(_PR_SET_DUMPABLE, 0)  # no ptrace, no /proc/PID/mem for other processes of this uid
     if status_fd is None:
         return
     os.set_inheritable(status_fd, False)
     os.set_blocking(status_fd, False)
     # A terminal's Ctrl-C reaches the whole process group; the supervisor decides in which order it stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_parent()
     poll = select.poll()
     poll.register(status_fd, 0)
     if poll.poll(0):  # POLLERR: the parent died before prctl was in force
         os._exit(1)
+
+
+def die_with_parent() -> None:
+    """SIGKILL for this process as soon as its parent is gone. A parent that is gone already goes unnoticed."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
 def report_ready(timers: _Timers, status_fd: int, orphaned: Callable[[], object]) -> None:

@@ -58,8 +58,6 @@ def run(
         return _give_up(str(errors), BAD_CONFIGURATION)
     except CannotListen as error:
         return _give_up(f"sidegate: {error}", FAILED)
-    for warning in config.warnings:
-        log.warning("configuration", detail=warning)
     for unwanted in passed:
         log.warning("systemd passed a socket that nothing listens on", address=str(unwanted.sock.getsockname()))
         unwanted.sock.close()

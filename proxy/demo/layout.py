@@ -1,0 +1,90 @@
+"""The folder of a demo: certificates, secrets, configuration."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.demo.certificates import Certificates, make_certificates
+from proxy.demo.ports import HOST, Ports
+
+DOMAIN = "example.org"
+MASTER_USER = "sidegate"
+
+CONFIG = """\
+## The configuration of this demo. `sidegate config example` explains every option.
+store: {store}
+state_dir: {state}
+run_dir: {run}
+workers: 2
+tls: {{certificate: {certificate}, key: {key}}}
+portal: {{url: "http://{host}:{ports.portal}/", listen: "{host}:{ports.portal}"}}
+default_domain: {domain}
+fronts:
+  - {{protocol: imap, listen: "{host}:{ports.imap_tls}", tls: implicit, backend: mailboxes}}
+  - {{protocol: imap, listen: "{host}:{ports.imap_starttls}", tls: starttls, backend: mailboxes}}
+  - {{protocol: smtp, listen: "{host}:{ports.smtp_tls}", tls: implicit, backend: submission}}
+  - {{protocol: smtp, listen: "{host}:{ports.smtp_starttls}", tls: starttls, backend: submission}}
+backends:
+  mailboxes:
+    protocol: imap
+    address: "{host}:{imap}"
+    tls: none
+    login: {{strategy: master_user, user: {master}, password_file: {password}}}
+  submission:
+    protocol: smtp
+    address: "{host}:{smtp}"
+    tls: none
+    login: {{strategy: xclient}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things are."""
+
+    config: Path
+    certificates: Certificates
+    master_password: Path
+    log: Path
+
+
+def lay_out(directory: Path, ports: Ports, imap_backend: int, smtp_backend: int) -> Layout:
+    """Write everything `sidegate init` and `sidegate serve` need into `directory`; certificates there are kept."""
+    directory.chmod(0o700)
+    for name in ("state", "run"):
+        (directory / name).mkdir(mode=0o700, exist_ok=True)
+    layout = Layout(
+        directory / "sidegate.yaml",
+        make_certificates(directory),
+        directory / "master-password",
+        directory / "sidegate.log",
+    )
+    _write_secret(layout.master_password, secrets.token_urlsafe(24) + "\n")
+    quoted = {  # a JSON string is a YAML string
+        "store": f"sqlite:{directory}/sidegate.db",
+        "state": str(directory / "state"),
+        "run": str(directory / "run"),
+        "certificate": str(layout.certificates.certificate),
+        "key": str(layout.certificates.key),
+        "password": str(layout.master_password),
+    }
+    text = CONFIG.format(
+        **{name: json.dumps(value) for name, value in quoted.items()},
+        host=HOST,
+        domain=DOMAIN,
+        master=MASTER_USER,
+        ports=ports,
+        imap=imap_backend,
+        smtp=smtp_backend,
+    )
+    _write_secret(layout.config, text)
+    return layout
+
+
+def _write_secret(path: Path, text: str) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as out:
+        out.write(text)

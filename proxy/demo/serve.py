@@ -1,0 +1,22 @@
+"""`sidegate serve`, except that it does not outlive the demo: `python -m proxy.demo.serve CONFIG PARENT`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from proxy.child import die_with_parent
+from proxy.supervisor import run
+
+
+def main(config: str, parent: str) -> int:
+    """Serve until SIGTERM, SIGINT, or the end of the process `parent`."""
+    die_with_parent()
+    if os.getppid() != int(parent):
+        return 1
+    return run(Path(config))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
