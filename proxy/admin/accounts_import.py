@@ -13,7 +13,7 @@ from proxy.admin.import_file import Known, Row
 from proxy.admin.import_file import read as read_file
 from proxy.admin.lookup import account_pages, change, note_all, person_named
 from proxy.domain.audit import Event
-from proxy.domain.model import Account
+from proxy.domain.model import Account, AccountKind
 from proxy.store import accounts as store
 from proxy.store.errors import NameTaken
 
@@ -57,7 +57,10 @@ async def import_accounts(desk: Desk, actor: Actor, name: str, text: str, *, dry
 
 
 def slices(rows: Sequence[Row]) -> list[Sequence[Row]]:
-    return [rows[start : start + SLICE] for start in range(0, len(rows), SLICE)]
+    """The rows in transactions: persons in earlier ones than what they own or are members of."""
+    persons = [row for row in rows if row.new.kind is AccountKind.PERSON]
+    others = [row for row in rows if row.new.kind is not AccountKind.PERSON]
+    return [part[start : start + SLICE] for part in (persons, others) for start in range(0, len(part), SLICE)]
 
 
 async def _known(desk: Desk) -> Known:

@@ -76,7 +76,7 @@ class FileErrors(Invalid):
 
 
 def read(desk: Desk, name: str, text: str, known: Known) -> tuple[list[Row], int]:
-    """The accounts to add, persons first, and how many rows are there already. FileErrors lists everything wrong."""
+    """The accounts to add, and how many rows are there already. FileErrors lists everything wrong."""
     problems: list[Problem] = []
     rows: list[Row] = []
     there = 0
@@ -95,7 +95,7 @@ def read(desk: Desk, name: str, text: str, known: Known) -> tuple[list[Row], int
     _check_people(rows, known, problems)
     if problems:
         raise FileErrors(name, problems)
-    return sorted(rows, key=lambda row: row.new.kind is not AccountKind.PERSON), there
+    return rows, there
 
 
 def _records(text: str, problems: list[Problem]) -> Iterator[tuple[int, dict[str, str]]]:

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.admin import accounts, app_passwords
+from proxy.admin.accounts import Wanted
+from proxy.admin.desk import Conflict, Invalid, NotFound
+from proxy.domain.secret import Secret
+from proxy.store import accounts as store
+from proxy.store import hashing
+from tests.admin.office import OPERATOR, Office
+
+
+def add(office: Office, address: str, **more: object) -> accounts.AccountDetail:
+    return asyncio.run(accounts.add(office.desk, OPERATOR, Wanted(address, **more)))  # type: ignore[arg-type]
+
+
+def mint(office: Office, account: str, name: str, **more: object) -> int:
+    created = asyncio.run(app_passwords.create(office.desk, OPERATOR, account, name, **more))  # type: ignore[arg-type]
+    return created["id"]
+
+
+def test_an_account_is_added_with_everything_it_has(office: Office) -> None:
+    detail = add(
+        office, "Alice", aliases=("a.smith@example.net", "ALICE"), name="Alice Smith", backend_name="u1001", admin=True
+    )
+    assert detail == {
+        "id": 1,
+        "account": "alice@example.org",
+        "kind": "person",
+        "login_names": ["alice@example.org", "a.smith@example.net"],
+        "mfa": "disabled",
+        "enabled": True,
+        "app_passwords": 0,
+        "factors": [],
+        "last_sign_in": None,
+        "name": "Alice Smith",
+        "backend_name": "u1001",
+        "admin": True,
+        "owner": None,
+        "members": [],
+        "created": "2026-09-21T14:13:20.000Z",
+    }
+    assert office.events() == [("account_added", "alice@example.org", None, "kind=person")]
+    assert asyncio.run(accounts.show(office.desk, "a.smith@example.net")) == detail
+
+
+def test_the_account_password_is_stored_hashed_apart(office: Office) -> None:
+    add(office, "alice", password=Secret("correct horse"))
+    asyncio.run(accounts.set_password(office.desk, OPERATOR, "alice", Secret("battery staple")))
+    with office.store.reading() as c:
+        phc = store.password_hash(c, 1)
+    assert phc is not None
+    assert hashing.verify_account_password(phc.reveal(), "battery staple")
+    assert not hashing.verify_account_password(phc.reveal(), "correct horse")
+
+
+@pytest.mark.parametrize(
+    ("address", "more", "says"),
+    [
+        ("alice@elsewhere.org", {}, "not in a domain served here"),
+        ("a b@example.org", {}, "cannot be an address"),
+        ("DOM\\alice", {}, "cannot be an address"),
+        ("@example.org", {}, "cannot be an address"),
+        ("alice", {"kind": "robot"}, "no kind of account"),
+        ("printer", {"kind": "service"}, "needs an owner"),
+        ("alice", {"owner": "bob"}, "only a service account has an owner"),
+        ("alice", {"members": ("bob",)}, "only a shared mailbox has members"),
+        ("info", {"kind": "shared", "admin": True}, "only a person signs in"),
+        ("info", {"kind": "shared", "password": Secret("long enough")}, "only a person signs in"),
+        ("alice", {"password": Secret("short")}, "8 to 1024 characters"),
+        ("alice", {"aliases": ("a*b",)}, "cannot be a login name"),
+        ("alice", {"backend_name": "alice*master"}, "cannot be a backend name"),
+        ("alice", {"name": "Alice\x1b[2J"}, "printable characters"),
+    ],
+)
+def test_what_cannot_be_an_account_is_refused_with_a_reason(
+    office: Office, address: str, more: dict[str, object], says: str
+) -> None:
+    with pytest.raises(Invalid, match=says):
+        add(office, address, **more)
+    assert office.events() == []
+
+
+def test_a_name_leads_to_one_account_only(office: Office) -> None:
+    add(office, "alice", aliases=("al",))
+    with pytest.raises(Conflict, match="'al@example[.]org' is taken"):
+        add(office, "al")
+    with pytest.raises(Conflict, match="taken"):
+        add(office, "bob", aliases=("alice",))
+
+
+def test_a_service_account_has_a_person_who_answers_for_it(office: Office) -> None:
+    add(office, "alice")
+    assert add(office, "printer", kind="service", owner="alice")["owner"] == "alice@example.org"
+    with pytest.raises(Invalid, match="not a person"):
+        add(office, "scanner", kind="service", owner="printer")
+    with pytest.raises(NotFound, match="no account 'nobody'"):
+        add(office, "scanner", kind="service", owner="nobody")
+
+
+def test_disable_cuts_and_enable_brings_back(office: Office) -> None:
+    add(office, "alice")
+    phone = mint(office, "alice", "phone")
+    office.connect("s1", phone)
+    office.log.clear()
+    done = asyncio.run(accounts.disable(office.desk, OPERATOR, "alice"))
+    assert done == {"account": "alice@example.org", "revoked": [], "sessions_cut": 1}
+    assert office.log == ["changed 1", "cut app_passwords=[] accounts=[1] sessions=[]"]
+    assert asyncio.run(accounts.listing(office.desk))[0]["enabled"] is False
+    with pytest.raises(Conflict, match="disabled"):
+        mint(office, "alice", "laptop")
+    view = asyncio.run(accounts.enable(office.desk, OPERATOR, "alice"))
+    assert (view["enabled"], view["app_passwords"]) == (True, 1)
+    assert [event[0] for event in office.events()][-2:] == ["account_disabled", "account_enabled"]
+
+
+def test_disabling_a_person_ends_what_they_made_for_shared_mailboxes(office: Office) -> None:
+    add(office, "alice")
+    add(office, "bob")
+    add(office, "info", kind="shared", members=("alice", "bob"))
+    mine = mint(office, "info", "phone", owner="alice")
+    other = mint(office, "info", "laptop", owner="bob")
+    office.connect("mine", mine)
+    office.connect("other", other)
+    done = asyncio.run(accounts.disable(office.desk, OPERATOR, "alice"))
+    assert (done["revoked"], done["sessions_cut"]) == ([mine], 1)
+    assert [session.id for session in office.sessions] == ["other"]
+    assert (
+        "app_password_revoked",
+        "info@example.org",
+        "phone",
+        f"id={mine} its person was disabled",
+    ) in office.events()
+
+
+def test_remove_ends_everything_of_the_account(office: Office) -> None:
+    add(office, "alice")
+    add(office, "info", kind="shared", members=("alice",))
+    own, shared = mint(office, "alice", "phone"), mint(office, "info", "phone")
+    office.connect("s1", own)
+    office.connect("s2", shared)
+    done = asyncio.run(accounts.remove(office.desk, OPERATOR, "alice"))
+    assert done == {"account": "alice@example.org", "revoked": [own, shared], "sessions_cut": 2}
+    assert [view["account"] for view in asyncio.run(accounts.listing(office.desk))] == ["info@example.org"]
+    with pytest.raises(NotFound):
+        asyncio.run(accounts.show(office.desk, "alice"))
+    assert ("account_removed", "alice@example.org", None, "app_passwords=2") in office.events()
+
+
+def test_members_come_and_go_with_what_they_made(office: Office) -> None:
+    for name in ("alice", "bob"):
+        add(office, name)
+    add(office, "info", kind="shared")
+    detail = asyncio.run(accounts.add_members(office.desk, OPERATOR, "info", ["bob", "alice", "bob"]))
+    assert detail["members"] == ["alice@example.org", "bob@example.org"]
+    phone = mint(office, "info", "phone", owner="bob")
+    office.connect("s1", phone)
+    done = asyncio.run(accounts.remove_member(office.desk, OPERATOR, "info", "bob"))
+    assert done == {"account": "info@example.org", "revoked": [phone], "sessions_cut": 1}
+    with pytest.raises(Conflict, match="no member"):
+        asyncio.run(accounts.remove_member(office.desk, OPERATOR, "info", "bob"))
+    with pytest.raises(Invalid, match="only a shared mailbox has members"):
+        asyncio.run(accounts.add_members(office.desk, OPERATOR, "alice", ["bob"]))
+
+
+def test_the_list_can_be_narrowed_to_those_who_have_none(office: Office) -> None:
+    add(office, "alice")
+    add(office, "bob")
+    mint(office, "alice", "phone")
+    views = asyncio.run(accounts.listing(office.desk, no_app_passwords=True))
+    assert [view["account"] for view in views] == ["bob@example.org"]
