@@ -38,7 +38,7 @@ def begins_like_http(line: bytes) -> bool:
 
 
 def split_command(line: bytes) -> tuple[bytes | None, bytes, int]:
-    """Tag, command name in upper case, and where its arguments begin. Tag None: it is none; name empty: there is none."""
+    """Tag, command name in upper case, and where its arguments begin. Tag None or name empty: there is none."""
     match = _COMMAND.match(line)
     if match is None:
         return None, b"", 0
@@ -143,10 +143,10 @@ def quoted(text: str) -> bytes:
     return b'"' + re.sub(rb'(["\\])', rb"\\\1", text.encode("ascii")) + b'"'
 
 
-def capabilities_in(text: bytes) -> frozenset[str] | None:
-    """The names inside a `[CAPABILITY …]` code, upper case; None where there is none."""
-    match = _CAPABILITY_CODE.search(text)
-    return capability_names(match[1]) if match else None
+def capabilities_in(text: bytes) -> bytes | None:
+    """What a `[CAPABILITY …]` code lists, as it stands; None where there is none."""
+    match = _CAPABILITY_CODE.match(text)
+    return match[1] if match else None
 
 
 def capability_names(text: bytes) -> frozenset[str]:
