@@ -25,7 +25,7 @@ def accounts() -> None:
 
 @accounts.command()
 @click.argument("address")
-@click.option("--kind", type=click.Choice(list(AccountKind)), default="person", show_default=True)
+@click.option("--kind", type=click.Choice([kind.value for kind in AccountKind]), default="person", show_default=True)
 @click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Another login name. May be given again.")
 @click.option("--backend-name", metavar="NAME", help="What the backend calls it, if its template does not fit.")
 @click.option("--name", metavar="NAME", help="Display name.")
@@ -126,7 +126,7 @@ def import_file(file: Path, dry_run: bool, yes: bool, as_json: bool) -> None:
 
 
 @accounts.command("list")
-@click.option("--mfa", type=click.Choice(list(MfaState)), help="Only accounts in this MFA state.")
+@click.option("--mfa", type=click.Choice([state.value for state in MfaState]), help="Only accounts in this MFA state.")
 @click.option("--no-app-passwords", is_flag=True, help="Only accounts without a live app password.")
 @json_option
 def list_(mfa: str | None, no_app_passwords: bool, as_json: bool) -> None:
