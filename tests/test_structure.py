@@ -169,10 +169,10 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in listed.stdout.decode().split("\0") if name]
 
 
-HOSTS = ("pypi.or" + "g", "pythonhosted" + ".org", "npmjs" + ".org", "deb.debian" + ".org", "proxy.golang" + ".org")
+# Character classes, so that these lines do not match themselves.
 MACHINE = re.compile(
-    rf"(?<![\w.])/(?:{'|'.join(('wor' + 'k', 'far' + 'm', 'roo' + 't', 'hom' + 'e'))})/[\w.]|/tmp/w/|"
-    + "|".join(map(re.escape, HOSTS))
+    r"(?<![\w.])/([w]ork|[f]arm|[r]oot|[h]ome)/[\w.]|/[t]mp/w/"
+    r"|[p]ypi\.org|[p]ythonhosted\.org|[n]pmjs\.org|[d]eb\.debian\.org|[p]roxy\.golang\.org"
 )
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
 import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from proxy.config.settings import Address, TlsPair
 from tests.config.mistakes import VALID, changed, loaded, mistakes
@@ -106,10 +111,9 @@ def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.pem").write_bytes(issued.cert_chain_pems[0].bytes())
         (folder / f"{name}.key").write_bytes(issued.private_key_pem.bytes())
         (folder / f"{name}.key").chmod(0o600)
-    subprocess.run(
-        ["openssl", "pkey", "-in", folder / "a.key", "-aes128", "-passout", "pass:x", "-out", folder / "locked.key"],
-        check=True,
-    )
+    key = load_pem_private_key((folder / "a.key").read_bytes(), None)
+    encryption = BestAvailableEncryption(b"x")
+    (folder / "locked.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
     (folder / "locked.key").chmod(0o600)
     return folder
 
