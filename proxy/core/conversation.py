@@ -170,7 +170,10 @@ class Conversation:
         if finding is None:
             peer.send(Refuse(ask.question, Reason.INTERNAL_ERROR))
             return
-        decision = self._decider.at_once(finding)
+        try:
+            decision = self._decider.at_once(finding)
+        except Exception:
+            decision = _failed(ask)
         if decision is not None:
             self._answer(peer, ask, finding, decision)
         else:
@@ -181,8 +184,7 @@ class Conversation:
         try:
             decision = await self._decider.by_looking_up(finding)
         except Exception:
-            _log.exception("internal error while deciding", session=ask.session_id)
-            decision = Unavailable(Reason.INTERNAL_ERROR)
+            decision = _failed(ask)
         # Nothing waits between the decision (its session is registered) and the answer in the worker's queue.
         self._answer(peer, ask, finding, decision)
 
@@ -256,6 +258,12 @@ class Conversation:
         self._reports.counted(message.rows, found)
         if message.overflow:
             self._reports.uncounted(message.overflow)
+
+
+def _failed(ask: Ask) -> Unavailable:
+    """For an except clause: a bug of ours is a temporary reply."""
+    _log.exception("internal error while deciding", session=ask.session_id)
+    return Unavailable(Reason.INTERNAL_ERROR)
 
 
 def _accounts_of(c: Connection, names: set[str], default_domain: str) -> dict[str, Account]:

@@ -119,9 +119,13 @@ class Decider:
         finding.account = account
         for candidate in candidates:
             digest = self._memory.digest(candidate.account_id, letters)
-            if await self._verifier.verify(candidate, letters, digest):
+            if self._is_known(candidate, digest) or await self._verifier.verify(candidate, letters, digest):
                 finding.app_password = candidate
                 return
+
+    def _is_known(self, candidate: AppPasswordRecord, digest: bytes) -> bool:
+        """Another login has verified the same secret against the same hash while this one was reading."""
+        return self._memory.hash_of(candidate, digest) == candidate.hash
 
     def _read(self, c: Connection, name: str, letters: str) -> tuple[Account | None, list[AppPasswordRecord]]:
         """Runs in a thread of the store."""
@@ -149,9 +153,12 @@ class Decider:
             self._table.register(self._session(finding, account, record))
         except ValueError:
             return Unavailable(Reason.INTERNAL_ERROR, "a front worker used a session id twice")
-        decision = self._weigh(finding, live)
-        if not isinstance(decision, Accepted):
-            self._table.end(finding.attempt.session_id)
+        decision: Decision | None = None
+        try:
+            decision = self._weigh(finding, live)
+        finally:
+            if not isinstance(decision, Accepted):
+                self._table.end(finding.attempt.session_id)
         return decision
 
     def _weigh(self, finding: Finding, live: LiveSessions) -> Decision:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from proxy.domain.model import Account, AppPasswordRecord
+from proxy.domain.secret import Secret
 
 MAX_ACCOUNTS = 16_384
 MAX_APP_PASSWORDS = 64
@@ -69,6 +70,14 @@ class Memory:
                 if value == (account.id, record.id, record.generation):
                     return record
         return None
+
+    def hash_of(self, record: AppPasswordRecord, digest: bytes) -> Secret | None:
+        """The hash that the secret behind `digest` was verified against, of the app password that `record` is."""
+        remembered = self._accounts.get(record.account_id)
+        if remembered is None or (record.account_id, record.id, digest) not in remembered.verified:
+            return None
+        known = remembered.by_tag.get((record.pepper_version, record.tag))
+        return known.hash if known is not None and known.id == record.id else None
 
     def remember_account(self, name: str, account: Account) -> None:
         """`name` leads to `account`."""

@@ -86,7 +86,7 @@ class Reports:
                 **_client(attempt.client),
                 program=attempt.client.program,
                 reason=verdict.reason,
-                detail=verdict.detail if isinstance(verdict, Unavailable) else None,
+                detail=(verdict.detail or None) if isinstance(verdict, Unavailable) else None,
                 session=attempt.session_id,
             )
         self._remember(
