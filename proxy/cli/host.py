@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from proxy.cli.show import counted, echo_json, json_option, note, safe
 
 if TYPE_CHECKING:
     from proxy.config.settings import Config
+    from proxy.store.engine import Store
 
 
 @click.command(cls=SidegateCommand)
@@ -47,15 +49,16 @@ def init() -> None:
     Run by root, it does so as the user that owns the state directory.
     """
     from proxy.backends import keys
+    from proxy.store.engine import Store
 
     config = load_config(files=False)
-    _become_owner(config.state_dir)
+    become_owner(config.state_dir)
     try:
         made = keys.create(config.state_dir)
     except OSError as error:
         raise Failure(f"{error.filename or config.state_dir} cannot be made: {error.strerror}") from None
     note(f"{config.state_dir / keys.FOLDER}: {'keys made' if made else 'keys are there already'}")
-    _migrate(config)
+    _migrate(Store, config)
     note("Back the keys up: without the pepper every app password is lost.")
     note("Next: sidegate check, then sidegate serve")
 
@@ -63,28 +66,28 @@ def init() -> None:
 @click.command(cls=SidegateCommand)
 def migrate() -> None:
     """Bring the store to the schema of this version. Stop sidegate first."""
-    config = load_config(files=False)
-    _become_owner(config.state_dir)
-    _migrate(config)
-
-
-def _migrate(config: Config) -> None:
     from proxy.store.engine import Store
+
+    config = load_config(files=False)
+    become_owner(config.state_dir)
+    _migrate(Store, config)
+
+
+def _migrate(open_store: type[Store], config: Config) -> None:
     from proxy.store.errors import StoreUnavailable
 
     try:
-        store = Store(config.store)
-        try:
+        with closing(open_store(config.store)) as store:
             store.migrate()
-        finally:
-            store.close()
+            where = store.where
     except StoreUnavailable as error:
         raise Failure(str(error)) from None
-    note(f"{config.store.partition('?')[0]}: the schema is this version's")
+    note(f"{where}: the schema is this version's")
 
 
-def _become_owner(directory: Path) -> None:
-    """Root would leave files behind that the service cannot read."""
+def become_owner(directory: Path) -> None:
+    """Let root act as the user that owns `directory`: root's own files there could not be read by the service, and
+    changing their owner afterwards could be led astray by links in a directory that is another user's."""
     if os.geteuid() == 0 and directory.is_dir():
         owner = directory.stat()
         os.setegid(owner.st_gid)

@@ -12,6 +12,8 @@ from proxy.config import Config
 from proxy.config.settings import Address, Backend, BackendTls, Strategy
 from proxy.domain.model import Protocol
 from proxy.wire.events import BackendEvent, BackendMachine, BackendRefused, Close, Offers, Send, StartTls
+from proxy.wire.imap import backend as imap
+from proxy.wire.smtp import backend as smtp
 
 
 def backends(config: Config) -> Iterator[Finding]:
@@ -85,9 +87,6 @@ def _perform(
 
 
 def _machine(backend: Backend) -> BackendMachine:
-    from proxy.wire.imap import backend as imap
-    from proxy.wire.smtp import backend as smtp
-
     speaks = {Protocol.IMAP: imap.probe_machine, Protocol.SMTP: smtp.probe_machine}
     return speaks[backend.protocol](starttls=backend.tls is BackendTls.STARTTLS)
 

@@ -92,7 +92,7 @@ B = TypeVar("B", bound=Body)
 
 
 async def body(request: Request, kind: type[B]) -> B:
-    """The request's JSON body. Invalid names the place that is wrong; nothing that was sent is repeated."""
+    """The request's JSON body. Invalid names the place that is wrong, and repeats no secret."""
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
