@@ -39,8 +39,6 @@ TAKES: dict[Strategy, tuple[str, ...]] = {
 }
 """Parameters of each strategy: those it cannot do without, and those that mean anything to it."""
 
-REACHES_EVERY_MAILBOX = (Strategy.MASTER_USER, Strategy.STATIC, Strategy.XCLIENT)
-
 CARRIES: dict[ClientAddress, tuple[Protocol, ...]] = {
     ClientAddress.ID: (Protocol.IMAP,),
     ClientAddress.XCLIENT: (Protocol.SMTP,),
@@ -192,10 +190,6 @@ def _login(backend: Section, speaks: Protocol, *, secrets: bool) -> Login:
         if not given:
             hint = "password_file: /path of a file" if key == "password" else f"{key}: …"
             here.problems.add(here.mark, here.at(key), f"is missing; strategy {strategy} needs {hint}")
-    if strategy in REACHES_EVERY_MAILBOX and speaks in SPEAKS[strategy]:
-        harm = "open every mailbox" if speaks is Protocol.IMAP else "send as anybody"
-        message = f"with {strategy} a front worker that is broken into can {harm} here; dovecot_token avoids that"
-        here.problems.warn(here.mark_of("strategy"), here.at("strategy"), message)
     return login
 
 
