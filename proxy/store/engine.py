@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
@@ -98,11 +98,11 @@ class Store:
         """Raise StoreUnavailable unless the store can be written and has exactly this version's schema."""
         with self.writing() as c:
             found = self._refuse_newer(c)
-        if found != schema.REVISION:
-            behind = (
-                "has no schema yet" if found is None else f"has schema {found}, this version needs {schema.REVISION}"
-            )
-            raise StoreUnavailable(f"{self.where}: {behind}: run `sidegate migrate`")
+            if found != schema.REVISION:
+                behind = f"has schema {found}, this version needs {schema.REVISION}" if found else "has no schema yet"
+                raise StoreUnavailable(f"{self.where}: {behind}: run `sidegate migrate`")
+            # SQLite grants a write transaction even on a file that can only be read: writing tells.
+            c.execute(update(schema.meta).values(value=schema.meta.c.value))
 
     def store_id(self) -> str:
         """32 hexadecimal digits that tell this store from any other."""
@@ -159,7 +159,10 @@ class Store:
         except (DBAPIError, PoolTimeout) as error:
             # The statement and its parameters stay out of it: they may hold hashes.
             reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-            advice = next((advice for sign, advice in _ADVICE if sign in reason.lower()), "see the log of the engine")
+            if self._path is not None and not os.path.lexists(self._path):
+                advice = "is not there: run `sidegate init`"
+            else:
+                advice = next((advice for sign, advice in _ADVICE if sign in reason.lower()), "did not answer")
             raise StoreUnavailable(f"{self.where}: {advice} ({reason})") from error
 
     def _refuse_newer(self, c: Connection) -> str | None:
