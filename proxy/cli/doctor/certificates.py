@@ -46,7 +46,7 @@ def _look(path: Path) -> tuple[set[str], Finding]:
     left = leaf.not_valid_after_utc - datetime.now(UTC)
     listed = ", ".join(sorted(names)) or "no DNS names"
     if left <= timedelta(0):
-        return names, Finding(check, State.FAILED, f"ended {-left.days} days ago", "renew it, then reload sidegate")
+        return names, Finding(check, State.FAILED, f"ended {(-left).days} days ago", "renew it, then reload sidegate")
     if leaf.not_valid_before_utc > datetime.now(UTC):
         return names, Finding(check, State.FAILED, "is not valid yet", "see the host's clock")
     if left < SOON:
