@@ -54,6 +54,7 @@ def b64(data: bytes) -> str:
         (b"a LOGIN {5+}\r\nal\r\ne secret", "", "secret"),
         (b"a LOGIN alice {3+}\r\ns\0t", "alice", ""),
     ],
+    ids=lambda value: repr(value)[:50],
 )
 def test_login(command: bytes, name: str, secret: str) -> None:
     run_front(IMPLICIT, GREETED + f"C= {command!r}\nC= b'\\r\\n'\n" + attempt(name, secret) + NOT_APP_PASSWORD)
