@@ -149,7 +149,10 @@ class Conversation:
             cut += await takeover.stale(self._store, kept)
         except StoreUnavailable as error:
             _log.error("cannot compare running sessions with the store yet", pid=peer.pid, reason=str(error))
-            self._tasks.spawn(takeover.compare_later(self._store, self._table, self.cutter, peer, kept))
+            table = self._table
+            self._tasks.spawn(
+                takeover.compare(self._store, self.cutter, lambda: [s for s in kept if table.get(s.id) is s])
+            )
         peer.welcome(front_settings.welcome(self.config, cut))
 
     async def stop(self) -> None:

@@ -105,6 +105,12 @@ class Memory:
         self.changes += 1
         self._drop(account_id)
 
+    def forget_all(self) -> None:
+        """Anything may have changed."""
+        self.changes += 1
+        self._accounts.clear()
+        self._names.clear()
+
     def _drop(self, account_id: int) -> None:
         remembered = self._accounts.pop(account_id, None)
         for name in remembered.names if remembered is not None else ():

@@ -19,7 +19,7 @@ from proxy.backends import strategy
 from proxy.backends.keys import Keys
 from proxy.config import ConfigErrors, load
 from proxy.config.settings import Config, Limits
-from proxy.core import expiry, front_settings, write_behind
+from proxy.core import expiry, front_settings, takeover, write_behind
 from proxy.core.census import CensusTaker
 from proxy.core.conversation import Conversation
 from proxy.core.counting import SUM_EVERY
@@ -58,6 +58,7 @@ class Service:
         self._keys = keys
         self._loop = loop
         self._store = StoreThreads(store)
+        self._store.unheard = self._distrust
         self._table = SessionTable()
         self._memory = Memory(secrets.token_bytes(KEY_BYTES))
         self._verifier = Verifier(hashing.verify)
@@ -171,6 +172,11 @@ class Service:
             await self._store.write(audit.append, self._config.node, [event])
         except StoreUnavailable as error:
             _log.error("the reload is not in the audit", reason=str(error))
+
+    def _distrust(self) -> None:
+        """A write whose caller gave up was done after all, perhaps a revoke that nobody cuts for."""
+        self._memory.forget_all()
+        self._tasks.spawn(takeover.compare(self._store, self._cutter, lambda: list(self._table)))
 
     async def _sweep(self) -> None:
         await expiry.sweep(

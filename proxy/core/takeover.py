@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from sqlalchemy import Connection
 
@@ -58,19 +58,17 @@ async def stale(store: StoreThreads, sessions: list[Session]) -> list[str]:
     return ids
 
 
-async def compare_later(
-    store: StoreThreads, table: SessionTable, cutter: Cutter, peer: Peer, sessions: list[Session]
-) -> None:
-    """The same for a store that could not be read: sessions are not cut because a disk is slow, only later."""
-    while not peer.closed:
-        await asyncio.sleep(AGAIN)
+async def compare(store: StoreThreads, cutter: Cutter, sessions: Callable[[], list[Session]]) -> None:
+    """Cut those of `sessions` that are stale, as soon as the store can be read: a slow disk alone cuts nobody."""
+    while chosen := sessions():
         try:
-            ids = await stale(store, [session for session in sessions if table.get(session.id) is session])
+            ids = await stale(store, chosen)
         except StoreUnavailable:
+            await asyncio.sleep(AGAIN)
             continue
         if ids:
             closed = await cutter.cut(sessions=ids)
-            _log.info("cut sessions whose app password went while the store was away", sessions_cut=closed)
+            _log.warning("cut sessions whose app password had changed unnoticed", sessions_cut=closed)
         return
 
 

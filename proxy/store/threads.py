@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable
@@ -47,6 +48,8 @@ class StoreThreads:
 
     def __init__(self, store: Store, *, readers: int = 2, timeout: float = 5.0) -> None:
         self.store = store
+        self.unheard: Callable[[], None] = lambda: None
+        """Called on the loop when a write is over whose caller had stopped waiting: it may have changed anything."""
         self._timeout = timeout
         self._closing = False
         self._numbers = itertools.count()
@@ -76,7 +79,11 @@ class StoreThreads:
         """
         job = self._job(_URGENT if urgent else _NORMAL, fn, args)
         self._writes.put(job)
-        return await self._outcome(job)
+        try:
+            return await self._outcome(job)
+        except (StoreUnavailable, asyncio.CancelledError):
+            self._listen_on(job)
+            raise
 
     async def close(self) -> None:
         """Finish what was asked for, then end the threads."""
@@ -107,6 +114,18 @@ class StoreThreads:
                 f"{self.store.where}: no answer in {self._timeout:g} s; what was asked "
                 + ("may still be done" if begun else "was not done")
             ) from None
+
+    def _listen_on(self, job: _Job[Any]) -> None:
+        """Its caller goes. A job that a thread has begun will be done; nothing follows from one that failed or never
+        ran."""
+        loop = asyncio.get_running_loop()
+
+        def over(outcome: Future[Any]) -> None:
+            if not outcome.cancelled() and outcome.exception() is None:
+                with contextlib.suppress(RuntimeError):  # the loop may be closed by then
+                    loop.call_soon_threadsafe(self.unheard)
+
+        job.outcome.add_done_callback(over)
 
 
 def _stop(_: Connection) -> None:

@@ -134,6 +134,48 @@ def test_out_of_time_before_its_turn_a_write_never_runs(store: Store) -> None:
         assert accounts.listing(c) == []
 
 
+@pytest.mark.parametrize("leave", ["out of time", "cancelled"])
+def test_a_write_that_is_done_after_its_asker_left_is_told(store: Store, leave: str) -> None:
+    gate = Gate()
+
+    def add(c: Connection) -> None:
+        gate(c)
+        rows.account(c)
+
+    async def body(threads: StoreThreads) -> None:
+        told = asyncio.Event()
+        threads.unheard = told.set
+        asked = asyncio.create_task(threads.write(add))
+        await gate.is_held()
+        if leave == "cancelled":
+            asked.cancel()
+        with pytest.raises((StoreUnavailable, asyncio.CancelledError)):
+            await asked
+        assert not told.is_set()
+        gate.go_on.set()
+        await asyncio.wait_for(told.wait(), 20)
+
+    run(store, body, timeout=0.3 if leave == "out of time" else 20)
+    with store.reading() as c:
+        assert len(accounts.listing(c)) == 1
+
+
+def test_a_write_that_failed_or_never_ran_is_not_told(store: Store) -> None:
+    async def body(threads: StoreThreads) -> None:
+        told: list[None] = []
+        threads.unheard = lambda: told.append(None)
+
+        def fail(c: Connection) -> None:
+            raise StoreUnavailable("no")
+
+        with pytest.raises(StoreUnavailable, match="no"):
+            await threads.write(fail)
+        await asyncio.sleep(0.05)
+        assert told == []
+
+    run(store, body)
+
+
 def test_a_write_whose_asker_went_away_before_its_turn_never_runs(store: Store) -> None:
     gate = Gate()
 
