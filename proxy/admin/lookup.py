@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from proxy.admin.desk import Actor, Desk, Invalid, NotFound
+from proxy.admin.desk import Actor, Conflict, Desk, Invalid, NotFound
 from proxy.domain.audit import AuditEvent, Event
 from proxy.domain.login_names import canonical
 from proxy.domain.model import Account, AccountKind, AppPasswordRecord, MfaState
@@ -52,7 +52,8 @@ def person_named(c: Connection, desk: Desk, name: str) -> Account:
 
 
 def app_passwords_named(c: Connection, account: Account, names: Sequence[str]) -> list[AppPasswordRecord]:
-    """The live app passwords of an account that these names or ids mean. NotFound names the first that means none."""
+    """The live app passwords of an account that these names or ids mean, each one. NotFound names the first that means
+    none, Conflict one that means two."""
     found: dict[int, AppPasswordRecord] = {}
     for name in names:
         live = [record for record in app_passwords.find(c, account.id, name) if record.ended is None]
@@ -61,7 +62,10 @@ def app_passwords_named(c: Connection, account: Account, names: Sequence[str]) -
                 f"{account.address} has no live app password {name!r}; "
                 f"`sidegate passwords list {account.address}` shows them"
             )
-        found.update((record.id, record) for record in live)
+        if len(live) > 1:
+            ids = " and ".join(f"{record.name!r} (id {record.id})" for record in live)
+            raise Conflict(f"{name!r} means {ids} of {account.address}: name the one you mean by its other name")
+        found[live[0].id] = live[0]
     return list(found.values())
 
 

@@ -113,6 +113,6 @@ _BACKEND_NAME = re.compile(r"[^\x00-\x20\x7f*%\"\\<>()]+")
 
 def backend_name(raw: str) -> str:
     """What a backend calls an account: no control bytes, nothing that login syntaxes give a meaning (`*`, `%`, `"`)."""
-    if not _BACKEND_NAME.fullmatch(raw) or len(raw.encode("utf-8", "surrogatepass")) > 256:
+    if not _BACKEND_NAME.fullmatch(raw) or not raw.isprintable() or len(raw.encode("utf-8", "surrogatepass")) > 256:
         raise Invalid(f"{raw!r} cannot be a backend name: no spaces, control characters, quotes, * or %")
     return raw

@@ -65,6 +65,13 @@ class SidegateCommand(click.Command):
         """The command's own, and --config."""
         return [*super().get_params(ctx), config_option()]
 
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
+        """Run it. Arguments are bytes to the kernel: those that are no text end here."""
+        try:
+            return super().invoke(ctx)
+        except UnicodeEncodeError:
+            raise Failure("an argument is not valid UTF-8") from None
+
 
 class SidegateGroup(click.Group):
     """A group whose commands do."""

@@ -86,7 +86,7 @@ def test_what_cannot_be_an_account_is_refused_with_a_reason(
 
 def test_a_name_leads_to_one_account_only(office: Office) -> None:
     add(office, "alice", aliases=("al",))
-    with pytest.raises(Conflict, match="'al@example[.]org' is taken"):
+    with pytest.raises(Conflict, match=r"'al@example[.]org' is taken"):
         add(office, "al")
     with pytest.raises(Conflict, match="taken"):
         add(office, "bob", aliases=("alice",))

@@ -194,6 +194,14 @@ def test_one_unknown_name_revokes_nothing(office: Office) -> None:
     assert asyncio.run(app_passwords.listing(office.desk, "alice"))[0]["revoked"] is None
 
 
+def test_a_name_that_is_anothers_id_revokes_neither(office: Office) -> None:
+    first = mint(office, "phone")["id"]
+    mint(office, str(first))
+    with pytest.raises(Conflict, match=rf"'{first}' means .*'phone'"):
+        asyncio.run(app_passwords.revoke(office.desk, OPERATOR, "alice", [str(first)]))
+    assert asyncio.run(app_passwords.revoke(office.desk, OPERATOR, "alice", ["phone"]))["revoked"] == [first]
+
+
 def test_a_store_that_does_not_answer_does_not_keep_sessions_alive(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:

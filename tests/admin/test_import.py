@@ -138,7 +138,7 @@ def test_a_change_that_comes_between_is_told_and_can_be_gone_on_from(
         return write(c, desk, actor, part, job)  # type: ignore[arg-type]
 
     monkeypatch.setattr(accounts_import, "_write", raced)
-    with pytest.raises(Conflict, match="1 accounts were added, then the login name 'bob@example[.]org' is taken"):
+    with pytest.raises(Conflict, match=r"1 accounts were added, then the login name 'bob@example[.]org' is taken"):
         run(office, "address\nalice\nbob\ncarol\n")
     monkeypatch.setattr(accounts_import, "_write", write)
     assert run(office, "address\nalice\nbob\ncarol\n")["already_there"] == 1

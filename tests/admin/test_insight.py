@@ -143,7 +143,7 @@ def test_every_person_and_nobody_else(office: Office) -> None:
 def test_one_wrong_name_changes_nothing_and_all_wrong_ones_are_told(office: Office) -> None:
     with pytest.raises(NotFound, match="nothing was changed: there is no account 'carol', 'dave'"):
         set_mfa(office, ["alice", "carol", "dave"])
-    with pytest.raises(Invalid, match="not info@example[.]org"):
+    with pytest.raises(Invalid, match=r"not info@example[.]org"):
         set_mfa(office, ["alice", "info"])
     assert {view["mfa"] for view in asyncio.run(accounts.listing(office.desk))} == {"disabled"}
 

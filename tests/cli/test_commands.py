@@ -6,6 +6,9 @@ import asyncio
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -130,6 +133,30 @@ def test_errors_say_what_is_wrong_on_stderr(
     assert (result.exit_code, result.stdout) == (status, "")
     assert says in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_an_argument_that_is_no_text(shell: Shell, alice: Office) -> None:
+    for arguments in (["accounts", "show", "al\udcffice"], ["passwords", "create", "alice", "\udcff"]):
+        result = shell(*arguments)
+        assert (result.exit_code, result.stderr) == (1, "sidegate: an argument is not valid UTF-8\n")
+
+
+def test_a_socket_that_one_may_not_open(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shell.root / "admin.sock").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    result = shell("accounts", "list")
+    assert (result.exit_code, "run this as root or as a member of its group" in result.stderr) == (1, True)
+
+
+def test_audit_follows(shell: Shell, alice: Office) -> None:
+    command = [sys.executable, "-m", "proxy", "-c", str(shell.config), "audit", "--follow", "--json", "--since", "1h"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        assert json.loads(follower.stdout.readline())["event"] == "account_added"
+        shell("accounts", "disable", "alice")
+        assert json.loads(follower.stdout.readline())["event"] == "account_disabled"
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(20) == 0
 
 
 def test_account_commands(shell: Shell, alice: Office) -> None:

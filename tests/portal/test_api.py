@@ -91,6 +91,14 @@ def test_shared_mailboxes_over_the_api(office: Office) -> None:
     assert (status, closed) == (200, {"account": "info@example.org", "revoked": [], "sessions_cut": 0})
 
 
+def test_a_login_name_may_hold_a_slash_or_a_backslash(office: Office) -> None:
+    add(office, aliases=["corp/alice", "CORP\\alice"])
+    for name in ("corp%2Falice", "CORP%5Calice"):
+        assert call(office, "GET", f"/accounts/{name}")[1]["account"] == "alice@example.org"
+        assert call(office, "GET", f"/accounts/{name}/refusals") == (200, [])
+        assert call(office, "PATCH", f"/accounts/{name}", {"enabled": True})[0] == 200
+
+
 def test_audit_is_lines_and_names_the_operator(office: Office) -> None:
     add(office)
     call(office, "PATCH", "/accounts/alice", {"enabled": False}, peer="uid:0", **{SUDO_HEADER: "1000"})

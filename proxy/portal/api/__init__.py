@@ -25,10 +25,10 @@ def make_api(desk: Desk) -> Starlette:
     """The ASGI application. It runs in the core, on the core's loop; serve it with `peer.PeerHttp`."""
     routes = [
         Route("/status", status),
-        *accounts.ROUTES,
         *app_passwords.ROUTES,
         *sessions.ROUTES,
         *audit.ROUTES,
+        *accounts.ROUTES,
     ]
     app = Starlette(routes=[Mount("/api/v1", routes=routes)], exception_handlers=HANDLERS)
     app.state.desk = desk

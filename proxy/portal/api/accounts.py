@@ -92,13 +92,14 @@ async def set_mfa(request: Request) -> Response:
 
 
 ROUTES = [
+    Route("/mfa", set_mfa, methods=["POST"]),
     Route("/accounts", listing),
     Route("/accounts", add, methods=["POST"]),
     Route("/accounts/import", import_file, methods=["POST"]),
-    Route("/accounts/{account}", show),
-    Route("/accounts/{account}", change, methods=["PATCH"]),
-    Route("/accounts/{account}", remove, methods=["DELETE"]),
-    Route("/accounts/{account}/members", add_members, methods=["POST"]),
-    Route("/accounts/{account}/members/{member}", remove_member, methods=["DELETE"]),
-    Route("/mfa", set_mfa, methods=["POST"]),
+    Route("/accounts/{account:path}/members", add_members, methods=["POST"]),
+    Route("/accounts/{account:path}/members/{member:path}", remove_member, methods=["DELETE"]),
+    Route("/accounts/{account:path}", show),
+    Route("/accounts/{account:path}", change, methods=["PATCH"]),
+    Route("/accounts/{account:path}", remove, methods=["DELETE"]),
 ]
+"""Login names may hold a slash: what ends in a word of its own stands first, here and in make_api."""

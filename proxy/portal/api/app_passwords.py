@@ -49,5 +49,5 @@ async def revoke(request: Request) -> Response:
 ROUTES = [
     Route("/app-passwords", listing),
     Route("/app-passwords/revoke", revoke, methods=["POST"]),
-    Route("/accounts/{account}/app-passwords", create, methods=["POST"]),
+    Route("/accounts/{account:path}/app-passwords", create, methods=["POST"]),
 ]

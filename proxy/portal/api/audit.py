@@ -43,6 +43,6 @@ async def rehearse(request: Request) -> Response:
 ROUTES = [
     Route("/audit", read),
     Route("/audit/verify", verify),
-    Route("/accounts/{account}/refusals", why),
+    Route("/accounts/{account:path}/refusals", why),
     Route("/auth-test", rehearse, methods=["POST"]),
 ]
