@@ -22,8 +22,8 @@ from proxy.store.schema import members as member_table
 
 Item = TypeVar("Item")
 
-SLICE = 200
-"""Accounts per `add_many` that stay well under the 50 ms a bulk change may hold the writer (measured: about 10 ms)."""
+SLICE = 100
+"""Accounts per `add_many` that stay under the 50 ms a bulk change may hold the writer (15 ms on a busy machine)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +64,14 @@ _by_id = _accounts.where(table.c.id == bindparam("id"))
 
 def by_login_name(c: Connection, name: str) -> Account | None:
     """The account a canonical login name leads to. One statement, one index probe: on the login path."""
-    return next(_read(c.execute(_by_login_name, {"name": name})), None)
+    rows = c.execute(_by_login_name, {"name": name}).all()
+    return _account(rows) if rows else None
 
 
 def by_id(c: Connection, account_id: int) -> Account | None:
     """The account with this id."""
-    return next(_read(c.execute(_by_id, {"id": account_id})), None)
+    rows = c.execute(_by_id, {"id": account_id}).all()
+    return _account(rows) if rows else None
 
 
 def listing(
@@ -246,24 +248,27 @@ def password_hash(c: Connection, account_id: int) -> Secret | None:
     return None if phc is None else Secret(phc)
 
 
-def _read(rows: Iterable[Row[Any]]) -> Iterator[Account]:
-    """Rows of `_accounts`, one per login name, to accounts."""
-    for _, group in groupby(rows, key=lambda row: row.id):
-        first, *rest = group
-        names = (first.login_name, *(row.login_name for row in rest))
-        yield Account(
-            id=first.id,
-            address=first.address,
-            kind=AccountKind(first.kind),
-            enabled=first.enabled,
-            backend_name=first.backend_name,
-            display_name=first.display_name,
-            mfa=MfaState(first.mfa),
-            admin=first.admin,
-            owner_id=first.owner_id,
-            created=first.created,
-            login_names=(first.address, *(name for name in names if name != first.address)),
-        )
+def _read(rows: Iterable[Row[*tuple[Any, ...]]]) -> Iterator[Account]:
+    """Rows of `_accounts`, which come account by account."""
+    return (_account(list(group)) for _, group in groupby(rows, key=lambda row: row.id))
+
+
+def _account(rows: Sequence[Row[*tuple[Any, ...]]]) -> Account:
+    """The rows of one account, one per login name. Unpacked by position: by name costs the login path 15 us."""
+    id_, address, kind, enabled, backend_name, display_name, mfa, admin, owner_id, created = rows[0][:10]
+    return Account(
+        id=id_,
+        address=address,
+        kind=AccountKind(kind),
+        enabled=enabled,
+        backend_name=backend_name,
+        display_name=display_name,
+        mfa=MfaState(mfa),
+        admin=admin,
+        owner_id=owner_id,
+        created=created,
+        login_names=(address, *(row[10] for row in rows if row[10] != address)),
+    )
 
 
 def _slices(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

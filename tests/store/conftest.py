@@ -1,5 +1,6 @@
-"""Contract tests run on every engine listed here; a second engine is one more line."""
+"""Contract tests run on every engine listed here; a second engine is one more line and its function."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,27 +8,38 @@ import pytest
 
 from proxy.store.engine import Store
 
-ENGINES = {"sqlite": lambda folder: f"sqlite:{folder}/store.db"}
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite store to copy: migrating one for every test would take longer than the tests."""
+    path = tmp_path_factory.mktemp("migrated") / "store.db"
+    store = Store(f"sqlite:{path}")
+    store.migrate()
+    store.close()
+    return path
+
+
+@pytest.fixture
+def sqlite_file(migrated: Path, tmp_path: Path) -> Path:
+    """A SQLite store, for what is about the file itself."""
+    return Path(shutil.copy(migrated, tmp_path / "file.db"))
+
+
+def sqlite_url(request: pytest.FixtureRequest) -> str:
+    return f"sqlite:{request.getfixturevalue('sqlite_file')}"
+
+
+ENGINES = {"sqlite": sqlite_url}
 
 
 @pytest.fixture(params=ENGINES)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return ENGINES[request.param](tmp_path)
+def url(request: pytest.FixtureRequest) -> str:
+    """Of an empty, migrated store."""
+    return ENGINES[request.param](request)
 
 
 @pytest.fixture
 def store(url: str) -> Iterator[Store]:
     store = Store(url)
-    store.migrate()
     yield store
     store.close()
-
-
-@pytest.fixture
-def sqlite_file(tmp_path: Path) -> Path:
-    """A migrated SQLite store, for what is about the file itself."""
-    path = tmp_path / "file.db"
-    store = Store(f"sqlite:{path}")
-    store.migrate()
-    store.close()
-    return path
