@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -32,6 +33,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("accounts", nargs="+", metavar="ADDRESS")
     arguments = parser.parse_args(argv)
     settle(arguments.status_fd)
+    for listening in (arguments.imap_fd, arguments.smtp_fd):
+        os.set_blocking(listening, False)
     logs.setup("warning")
 
     loop = asyncio.new_event_loop()

@@ -45,6 +45,7 @@ def run(directory: Path | None, ready_file: Path | None) -> int:
     try:
         with contextlib.ExitStack() as cleanup:
             try:
+                print("sidegate demo: starting, a few seconds", file=sys.stderr, flush=True)
                 root = cleanup.enter_context(_folder(directory))
                 _demo(root, ready_file, cleanup, kept=directory is not None)
             except KeyboardInterrupt:

@@ -48,6 +48,4 @@ def _bound(port: int) -> socket.socket | None:
 
 def listening() -> socket.socket:
     """A listening socket on any free port of loopback."""
-    sock = socket.create_server((HOST, 0), backlog=128)
-    sock.setblocking(False)
-    return sock
+    return socket.create_server((HOST, 0), backlog=128)

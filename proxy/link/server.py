@@ -177,7 +177,10 @@ class Handler(Interface):
 
 
 class LinkServer:
-    """Listens on `path` (mode 0660). Only root, our own uid and `uids` may be peers, whoever can open the socket."""
+    """Listens on `path`. Only root, our own uid and `uids` may be peers, whoever can open the socket.
+
+    With `uids` anybody can open it: they share no group with us, or they could open admin.sock as well.
+    """
 
     def __init__(self, loop: AbstractEventLoop, path: Path, handler: Handler, uids: frozenset[int]) -> None:
         self.loop = loop
@@ -190,7 +193,8 @@ class LinkServer:
 
     def listen(self) -> None:
         """Open the socket. OSError if that cannot be; `address in use` when another core serves it."""
-        self._socket = listen_on(self._path)
+        others = self._uids - {0, os.getuid()}
+        self._socket = listen_on(self._path, mode=0o666 if others else 0o660)
         self.loop.add_reader(self._socket.fileno(), self._accept)
 
     def fronts(self) -> list[Peer]:
@@ -258,8 +262,8 @@ class LinkServer:
             self.loop.add_reader(self._socket.fileno(), self._accept)
 
 
-def listen_on(path: Path) -> socket.socket:
-    """A listening unix socket at `path`, mode 0660, replacing one that nobody serves any more."""
+def listen_on(path: Path, *, mode: int = 0o660) -> socket.socket:
+    """A listening unix socket at `path`, replacing one that nobody serves any more."""
     probe = socket.socket(socket.AF_UNIX)
     with probe:
         probe.settimeout(1.0)
@@ -268,7 +272,7 @@ def listen_on(path: Path) -> socket.socket:
         except (FileNotFoundError, ConnectionRefusedError):
             path.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX)
-    previous = os.umask(0o117)
+    previous = os.umask(0o777 & ~mode)
     try:
         sock.bind(str(path))  # fails with EADDRINUSE where the probe was answered
     except OSError:

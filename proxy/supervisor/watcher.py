@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.internet import ClientService, backoffPolicy
-from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
 from proxy import logs
@@ -19,6 +18,9 @@ log = logs.get("supervisor")
 
 def watcher(reactor: Reactor, link: Path, kill: Callable[[int, str], None]) -> ClientService:
     """A service that stays connected to the core and calls kill(pid, why) for each Kill."""
+    # This module takes LISTEN_FDS out of the environment when it is imported: not before listeners.py has read it.
+    from twisted.internet.endpoints import UNIXClientEndpoint
+
     endpoint: Any = UNIXClientEndpoint(reactor, str(link))  # type: ignore[no-untyped-call]
     factory: Any = _Factory(kill)
     return ClientService(endpoint, factory, retryPolicy=backoffPolicy(0.1, 2.0))

@@ -28,9 +28,7 @@ class Backends:
 
 
 def bound() -> socket.socket:
-    sock = socket.create_server(("127.0.0.1", 0), backlog=16)
-    sock.setblocking(False)
-    return sock
+    return socket.create_server(("127.0.0.1", 0), backlog=16)
 
 
 @pytest.fixture(scope="module")

@@ -377,6 +377,34 @@ def test_one_role_alone(supervised: Callable[..., Supervised], role: str, childr
     assert process.wait(20) == 0
 
 
+def test_takes_sockets_from_systemd_by_name_or_port(supervised: Callable[..., Supervised]) -> None:
+    it = supervised()
+    imap, smtp, portal = (socket.create_server(("127.0.0.1", port)) for port in it.ports)
+    other = socket.create_server(("127.0.0.1", 0))
+    sockets = [smtp, other, imap]
+    launcher = [sys.executable, "-m", "tests.systemd.confine", "-", ",".join(str(each.fileno()) for each in sockets)]
+    portal.close()  # is bound by the supervisor itself
+    with it.log.open("wb") as log:
+        it.process = subprocess.Popen(
+            [*launcher, sys.executable, "-m", "tests.support.stub_supervisor", str(it.config)],
+            cwd=ROOT,
+            stderr=log,
+            pass_fds=[each.fileno() for each in sockets],
+        )
+    it.wait_for_log("\nready\n")
+    names = {f"imap:{it.ports[0]}": imap, f"smtp:{it.ports[1]}": smtp}
+    passed = dict(part.split("=") for part in it.facts("front")["argv"][3].split(","))
+    assert set(passed) == set(names)
+    for name, sock in names.items():
+        theirs = os.stat(f"/proc/{it.born('front')[-1]}/fd/{passed[name]}")
+        assert theirs.st_ino == os.fstat(sock.fileno()).st_ino, name
+    unwanted = f"('127.0.0.1', {other.getsockname()[1]})"
+    assert f'systemd passed a socket that nothing listens on" address="{unwanted}"' in it.text()
+    for sock in (*sockets, portal):
+        sock.close()
+    assert not [name for name in it.facts("core")["environment"] if name.startswith("LISTEN")]
+
+
 def test_tells_systemd(supervised: Callable[..., Supervised], tmp_path: Path) -> None:
     it = supervised()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
