@@ -57,7 +57,7 @@ def test_a_migration_that_fails_changes_nothing(sqlite_file: Path) -> None:
     with store.writing() as w:
         w.exec_driver_sql("DELETE FROM login_names")
         w.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
-    with pytest.raises(StoreUnavailable, match="cannot be migrated: .*0000"):
+    with pytest.raises(StoreUnavailable, match=r"cannot be migrated: .*0000"):
         store.migrate()
     with store.reading() as r:
         assert r.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0000"
