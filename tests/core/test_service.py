@@ -1,0 +1,405 @@
+"""The core as a process: its sockets, its signals, its exit statuses, and a revoke from end to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from proxy.backends import keys
+from proxy.domain.model import EndReason
+from proxy.link import messages as m
+from proxy.store import app_passwords, audit
+from tests.core.scene import Disk, ask
+
+PORTAL = "https://login.example.org"
+
+
+class Core:
+    """A core of its own in a folder, with an account alice."""
+
+    def __init__(self, root: Path, *, start: bool = True) -> None:
+        self.root = root
+        self.disk = Disk(root)
+        keys.create(root / "state")
+        self.pepper = keys.load(root / "state").peppers[1]
+        self.settings: dict[str, Any] = {
+            "store": f"sqlite:{root}/sidegate.db",
+            "state_dir": f"{root}/state",
+            "run_dir": f"{root}/run",
+            "workers": 1,
+            "tls": {"certificate": "/nowhere/cert.pem", "key": "/nowhere/key.pem"},
+            "portal": {"url": PORTAL, "listen": "127.0.0.1:1"},
+            "default_domain": "example.org",
+            "node": "node1",
+            "fronts": [{"protocol": "imap", "listen": "127.0.0.1:993", "tls": "implicit", "backend": "mail"}],
+            "backends": {
+                "mail": {
+                    "protocol": "imap",
+                    "address": "127.0.0.1:143",
+                    "tls": "none",
+                    "username": "{local}",
+                    "login": {"strategy": "dovecot_token", "issuer": PORTAL, "client_id": "sidegate"},
+                }
+            },
+        }
+        self.config = root / "sidegate.yaml"
+        self.write()
+        self.log = root / "core.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.status = -1
+        if start:
+            self.start()
+
+    def write(self) -> None:
+        self.config.write_text(yaml.safe_dump(self.settings))
+        self.config.chmod(0o600)
+
+    def start(self) -> None:
+        self.status, theirs = os.pipe()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "proxy.core", "--config", str(self.config), "--status-fd", str(theirs)],
+                pass_fds=[theirs],
+                stderr=log,
+            )
+        os.close(theirs)
+        assert os.read(self.status, 1) == b"R", self.said()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        code = self.process.wait(20)
+        os.close(self.status)
+        self.process = None
+        return code
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def api(self) -> httpx.Client:
+        transport = httpx.HTTPTransport(uds=str(self.root / "run" / "admin.sock"))
+        return httpx.Client(transport=transport, base_url="http://core/api/v1", timeout=30)
+
+    def mint(self, name: str) -> tuple[int, str]:
+        with self.api() as api:
+            answer = api.post("/accounts/alice/app-passwords", json={"name": name})
+        assert answer.status_code == 201, answer.text
+        made = answer.json()
+        return made["id"], made["secret"]
+
+
+@pytest.fixture
+def core(tmp_path: Path) -> Iterator[Core]:
+    it = Core(tmp_path)
+    yield it
+    if it.process is not None:
+        it.stop()
+    it.disk.store.close()
+
+
+class Worker:
+    """A front worker's end of the link: obeys cuts like one, and keeps what it was told."""
+
+    def __init__(self, core: Core, sessions: list[m.LiveSession] | None = None, *, obeys: bool = True) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(20)
+        self.socket.connect(str(core.root / "run" / "link.sock"))
+        self.buffer = bytearray()
+        self.inbox: list[m.FromCore] = []
+        self.live: dict[str, int] = {}
+        self.obeys = obeys
+        self.cut_at: float | None = None
+        self.send(m.Hello(1, "front", sessions or []))
+
+    def send(self, *messages: m.Message) -> None:
+        self.socket.sendall(b"".join(m.encode(message) for message in messages))
+
+    def receive(self) -> m.FromCore:
+        while not self.inbox:
+            data = self.socket.recv(1 << 16)
+            assert data, "the core closed the link"
+            self.buffer += data
+            self.inbox += m.messages_from_core(self.buffer)
+        return self.inbox.pop(0)
+
+    def log_in(self, secret: str, session_id: str) -> m.FromCore:
+        self.send(ask(secret, session_id))
+        answer = self.receive()
+        if isinstance(answer, m.Accept):
+            self.live[session_id] = answer.app_password_id
+            self.send(m.Started(session_id, "127.0.0.1:143", None))
+        return answer
+
+    def obey(self) -> m.FromCore:
+        """The next message; a cut is carried out."""
+        message = self.receive()
+        if isinstance(message, m.Cut) and self.obeys:
+            self.cut_at = time.perf_counter()
+            gone = [i for i, app in self.live.items() if app in message.app_passwords or i in message.sessions]
+            for session_id in gone:
+                del self.live[session_id]
+                self.send(m.Ended(session_id, "cut", 0, 0))
+            self.send(m.CutDone(message.cut, len(gone)))
+        if isinstance(message, m.TakeCensus):
+            self.send(m.Census(message.census, []))
+        return message
+
+    def in_background(self) -> threading.Thread:
+        def run() -> None:
+            try:
+                while True:
+                    self.obey()
+            except (AssertionError, OSError):
+                pass
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        return thread
+
+    def close(self) -> None:
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_login_a_revoke_and_what_is_written(core: Core):
+    app_password_id, secret = core.mint("phone")
+    other_id, other = core.mint("laptop")
+    worker = Worker(core)
+    welcome = worker.receive()
+    assert isinstance(welcome, m.Welcome)
+    accept = worker.log_in(secret, "s1")
+    assert isinstance(accept, m.Accept)
+    assert (accept.login.kind, accept.login.authcid, accept.login.secret.count(".")) == ("bearer", "alice", 2)
+    worker.log_in(secret, "s2")
+    worker.log_in(other, "s3")
+    thread = worker.in_background()
+    with core.api() as api:
+        done = api.post("/app-passwords/revoke", json={"account": "alice", "names": ["phone"]}).json()
+    assert done == {"revoked": [app_password_id], "sessions_cut": 2}
+    assert worker.live == {"s3": other_id}
+    worker.close()
+    thread.join(20)
+    again = Worker(core)
+    again.receive()
+    refused = again.log_in(secret, "s4")
+    assert isinstance(refused, m.Refuse)
+    assert refused.reason == "revoked"
+    again.close()
+    assert core.stop() == 0
+
+    with core.disk.store.reading() as c:
+        told = [record.event.event.value for record in audit.read(c)]
+        assert audit.verify(c) == []
+    assert sorted(told) == sorted(
+        ["app_password_created"] * 2 + ["login_accepted"] * 3 + ["app_password_revoked", "login_refused"]
+    )
+    said = core.said()
+    canaries = (secret, other, secret.replace("-", ""), core.pepper.hex(), accept.login.secret, "$argon2", "PRIVATE")
+    assert not [canary for canary in canaries if canary in said]
+
+
+def test_a_revoke_is_over_within_a_second(core: Core):
+    """p99 250 ms is promised on one node with the workers' own work; here is the core's share, on a busy machine."""
+    worker = Worker(core)
+    worker.receive()
+    minted = [core.mint(f"app{n}") for n in range(30)]
+    for number, (_, secret) in enumerate(minted):
+        for n in range(3):
+            assert isinstance(worker.log_in(secret, f"s{number}.{n}"), m.Accept)
+    worker.in_background()
+    took = []
+    with core.api() as api:
+        for app_password_id, _ in minted:
+            begun = time.perf_counter()
+            body = {"account": "alice", "names": [str(app_password_id)]}
+            assert api.post("/app-passwords/revoke", json=body).json()["sessions_cut"] == 3
+            took.append(time.perf_counter() - begun)
+    print(f"revoke to cut confirmed: median {statistics.median(took) * 1e3:.1f} ms, max {max(took) * 1e3:.1f} ms")
+    assert statistics.median(took) < 0.25
+    assert max(took) < 1.0
+    worker.close()
+
+
+def test_a_worker_that_hangs_is_reported_to_the_supervisor(core: Core):
+    _, secret = core.mint("phone")
+    worker = Worker(core, obeys=False)
+    worker.receive()
+    worker.log_in(secret, "s1")
+    supervisor = socket.socket(socket.AF_UNIX)
+    supervisor.settimeout(20)
+    supervisor.connect(str(core.root / "run" / "link.sock"))
+    supervisor.sendall(m.encode(m.Hello(1, "supervisor", [])))
+
+    def kill() -> None:
+        (order,) = m.messages_from_core(bytearray(supervisor.recv(1 << 16)))
+        assert order == m.Kill(os.getpid(), "did not confirm a cut in time")
+        worker.close()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    begun = time.monotonic()
+    with core.api() as api:
+        done = api.post("/app-passwords/revoke", json={"account": "alice", "names": ["phone"]}).json()
+    assert done["sessions_cut"] == 1
+    assert 1.0 <= time.monotonic() - begun < 10
+    killer.join(20)
+    supervisor.close()
+
+
+def test_sessions_outlive_a_core_and_a_revoke_between_is_not_missed(core: Core):
+    kept_id, kept = core.mint("kept")
+    gone_id, gone = core.mint("gone")
+    worker = Worker(core)
+    worker.receive()
+    worker.log_in(kept, "s1")
+    worker.log_in(gone, "s2")
+    assert core.stop() == 0
+    assert "session ended" not in core.said()  # they go on
+    with core.disk.store.writing() as c:  # as a core that died between its commit and its cut
+        app_passwords.end(c, [gone_id], 1.0, EndReason.REVOKED)
+    core.start()
+    live = [
+        m.LiveSession(
+            i, core.disk.alice.id, app, 1, "imap", "mail", "203.0.113.9", 5, "::1", 993, None, None, 1.0, 0, 0
+        )
+        for i, app in (("s1", kept_id), ("s2", gone_id))
+    ]
+    back = Worker(core, live)
+    welcome = back.receive()
+    assert isinstance(welcome, m.Welcome)
+    assert welcome.cut == ["s2"]
+    back.close()
+
+
+def test_hangup_takes_a_new_configuration_and_keeps_the_old_when_it_is_broken(core: Core):
+    worker = Worker(core)
+    worker.receive()
+    assert core.process is not None
+    core.settings["hostname"] = "mx2.example.org"
+    core.write()
+    core.process.send_signal(signal.SIGHUP)
+    reload = worker.receive()
+    assert isinstance(reload, m.Reload)
+    assert reload.hostname == "mx2.example.org"
+
+    core.settings["hostnam"] = "typo.example.org"
+    core.write()
+    core.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "the new configuration is not taken" in core.said())
+    assert "unknown key" in core.said()
+    _, secret = core.mint("phone")
+    assert isinstance(worker.log_in(secret, "s1"), m.Accept)  # and it still answers
+    worker.close()
+
+
+def test_sockets_and_process_are_closed_to_others(core: Core):
+    assert core.process is not None
+    for name in ("admin.sock", "link.sock"):
+        assert os.stat(core.root / "run" / name).st_mode & 0o777 == 0o660
+    limits = Path(f"/proc/{core.process.pid}/limits").read_text()
+    (cores,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
+    assert cores.split()[4:6] == ["0", "0"]
+
+
+def test_a_second_core_says_so_and_leaves_the_first_alone(core: Core):
+    second = run(core)
+    assert second.returncode == 1
+    assert "another core serves it" in second.stderr
+    with core.api() as api:
+        assert api.get("/status").status_code == 200
+
+
+def test_the_core_goes_with_its_supervisor(core: Core):
+    assert core.process is not None
+    os.close(core.status)
+    assert core.process.wait(20) == 0
+    core.process = None
+
+
+def run(core: Core) -> subprocess.CompletedProcess[str]:
+    """Start it without a supervisor; for starts that fail."""
+    return subprocess.run(
+        [sys.executable, "-m", "proxy.core", "--config", str(core.config)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def stopped(tmp_path: Path) -> Iterator[Core]:
+    it = Core(tmp_path, start=False)
+    yield it
+    it.disk.store.close()
+
+
+def break_config(core: Core) -> None:
+    core.settings["workerz"] = 1
+    core.write()
+
+
+def open_pepper(core: Core) -> None:
+    (core.root / "state" / "keys" / "pepper-1").chmod(0o644)
+
+
+def lose_keys(core: Core) -> None:
+    (core.root / "state" / "keys").rename(core.root / "elsewhere")
+
+
+def lose_store(core: Core) -> None:
+    core.disk.store.close()
+    (core.root / "sidegate.db").unlink()
+
+
+def empty_store(core: Core) -> None:
+    lose_store(core)
+    (core.root / "sidegate.db").touch(0o600)
+
+
+@pytest.mark.parametrize(
+    ("damage", "status", "sentences"),
+    [
+        (break_config, 78, ["sidegate.yaml:28:1: workerz: unknown key"]),
+        (open_pepper, 78, ["pepper-1 may be read by others than its owner (mode 0644); run: chmod 600"]),
+        (lose_keys, 78, ["is not there; run: sidegate init"]),
+        (lose_store, 75, ["sidegate.db: is not there: run `sidegate init`"]),
+        (empty_store, 75, ["sidegate.db: has no schema yet: run `sidegate migrate`"]),
+    ],
+)
+def test_what_keeps_it_from_starting_is_one_sentence(stopped: Core, damage: Any, status: int, sentences: list[str]):
+    damage(stopped)
+    done = run(stopped)
+    assert done.returncode == status, done.stderr
+    for sentence in sentences:
+        assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_run_dir_that_cannot_be(stopped: Core):
+    (stopped.root / "run").write_text("a file")
+    done = run(stopped)
+    assert done.returncode == 1
+    assert str(stopped.root / "run") in done.stderr
+    assert "Traceback" not in done.stderr
