@@ -16,8 +16,8 @@ from proxy.store import accounts as store
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-SLICE = 200
-"""Accounts a transaction: far under the 50 ms that a bulk change may hold the writer."""
+SLICE = 100
+"""Accounts a transaction, audit records included: under the 50 ms that a bulk change may hold the writer."""
 
 
 class StateSet(TypedDict):

@@ -54,8 +54,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str)
     for row in rows:
         wide.add_row(*(Text(safe(cell)) for cell in row))
     # In a pipe nothing is wrapped or cut: what reads it has no width.
-    console = Console(file=sys.stdout) if sys.stdout.isatty() else Console(file=sys.stdout, width=4096)
-    console.print(wide, soft_wrap=False, crop=False)
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 4096)
+    with console.capture() as printed:
+        console.print(wide, crop=False)
+    for line in printed.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def fields(pairs: Sequence[tuple[str, str]]) -> None:

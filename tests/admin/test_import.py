@@ -121,9 +121,9 @@ def test_a_big_file_is_written_in_slices(office: Office, monkeypatch: pytest.Mon
         return write(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(accounts_import, "_write", counted)
-    text = "address\n" + "".join(f"user{n:04}\n" for n in range(250))
-    assert run(office, text)["added"] == 250
-    assert slices == [100, 100, 50]
+    text = "address\n" + "".join(f"user{n:04}\n" for n in range(120))
+    assert run(office, text)["added"] == 120
+    assert slices == [50, 50, 20]
 
 
 def test_a_change_that_comes_between_is_told_and_can_be_gone_on_from(

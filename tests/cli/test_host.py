@@ -224,7 +224,7 @@ def test_check_validates_and_says_what_a_front_could_reach(shell: Shell) -> None
     result = shell("check")
     assert (result.exit_code, result.stdout) == (0, f"{shell.config}: the configuration is valid\n")
     assert (
-        "warning: backend mail: with master_user a compromised front worker could reach every mailbox" in result.stderr
+        "warning: backend mail: with master_user a compromised front worker could open every mailbox" in result.stderr
     )
     assert "warning: backend submission: with xclient a compromised front worker" in result.stderr
     assert "canary" not in result.output
