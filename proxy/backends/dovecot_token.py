@@ -2,7 +2,7 @@
 
 ES256 JWT through SASL OAUTHBEARER. What Dovecot's local validation wants (2.3.19, src/lib-oauth2/oauth2-jwt.c):
 `sub` present; `exp` ahead; `iat` not ahead, hence backdated for clocks that differ; `iss` one of the `issuers` it
-lists; the key at `<azp>/ES256/<kid>` of `local_validation_key_dict`. docs/backends/dovecot_token.md has its side.
+lists; the key at `<azp>/ES256/<kid>` of `local_validation_key_dict`. docs/backends/dovecot.md has its side.
 """
 
 from __future__ import annotations

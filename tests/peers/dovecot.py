@@ -25,7 +25,7 @@ class Dovecot:
         public_key_pem: str | None = None,
         issuer: str = "sidegate",
         client_id: str = "sidegate",
-        key_id: str = "default",
+        key_id: str = "signing-1",
         max_connections_per_user: int = 100,
     ) -> None:
         self.root = root

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,7 +53,8 @@ def test_client(gate: Sidegate, tmp_path: Path, kind: str, name: str) -> None:
         bobs = gate.mint("bob@example.org", f"reader {mark}")
         assert reader.imap(f'LOGIN bob "{bobs}"')[-1].startswith("t OK ")
         reader.imap("SELECT INBOX")
-        wait_until(lambda: reader.imap(f"SEARCH SUBJECT {mark}")[0] not in ("* SEARCH", ""), "the mail is delivered")
+        wait_until(lambda: reader.imap(f"SEARCH SUBJECT {mark}")[0].startswith("* SEARCH "), "the mail is delivered")
+        reader.close()
 
     refused = run(USERS["alice"])
     assert not refused.worked, refused.seen
@@ -66,10 +68,14 @@ def test_client(gate: Sidegate, tmp_path: Path, kind: str, name: str) -> None:
     if f"{name} {'smtp' if kind == 'send' else 'imap'}" not in SHOWS_NOTHING:
         assert NOT_ACCEPTED in revoked.seen
 
-    (used,) = [row for row in gate.json("passwords", "list", "alice@example.org") if row["name"] == app]
-    assert used["last_used"]["protocol"] == ("imap" if kind == "read" else "smtp")
-    assert used["last_used"]["address"] == "127.0.0.1"
-    assert used["revoked"]
+    def row() -> dict[str, Any]:
+        (found,) = [row for row in gate.json("passwords", "list", "alice@example.org") if row["name"] == app]
+        return found
+
+    wait_until(lambda: row()["last_used"], "the last use is written", 10)
+    assert row()["last_used"]["protocol"] == ("imap" if kind == "read" else "smtp")
+    assert row()["last_used"]["address"] == "127.0.0.1"
+    assert row()["revoked"]
 
 
 def test_a_revoke_ends_the_live_session_and_no_other(peers: Peers, gate: Sidegate) -> None:

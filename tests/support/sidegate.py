@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-import yaml
 
 from tests.peers.process import Server, free_ports
 
@@ -95,7 +94,7 @@ class Sidegate:
         self.server: Server | None = None
 
     def write_config(self) -> None:
-        self.config.write_text(yaml.safe_dump(self.settings, sort_keys=False))
+        self.config.write_text(json.dumps(self.settings, indent=2))  # JSON is YAML
         self.config.chmod(0o600)
 
     def start(self) -> Sidegate:
