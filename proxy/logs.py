@@ -33,6 +33,8 @@ _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 # C0, DEL, C1, line and paragraph separators, bidirectional controls (CVE-2021-42574), invisible joiners, surrogates.
 _DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]{1,512}")
+"""ASCII that needs no quotes and no escapes: nearly every value."""
 _QUOTED = re.compile(r'[\s"=\\]|^$')
 
 
@@ -56,7 +58,9 @@ def _escape(match: re.Match[str]) -> str:
 
 def clean(value: object) -> str:
     """`value` as the text of one logfmt value: escaped, at most 512 bytes, quoted where it must be."""
-    text = value if isinstance(value, str) else str(value)
+    text = str(value)
+    if _PLAIN.fullmatch(text):
+        return text
     raw = text[:MAX_VALUE].encode("utf-8", "surrogatepass")
     if len(raw) > MAX_VALUE or len(text) > MAX_VALUE:
         text = raw[: MAX_VALUE - 3].decode("utf-8", "ignore") + "…"
@@ -89,8 +93,7 @@ class _Logfmt:
             head = f"<{_PRIORITIES.get(level, 6)}>"
         else:
             head = ""
-            now = datetime.now(UTC)
-            parts.append(f"time={now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z")
+            parts.append(f"time={datetime.now(UTC).isoformat(timespec='milliseconds')[:-6]}Z")
         parts.append(f"level={level}")
         parts.append(f"logger={clean(event.pop('part', '?'))}")
         parts.append(f"event={clean(event.pop('event'))}")
