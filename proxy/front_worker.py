@@ -85,6 +85,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     probes = Probes(worker)
     ready = False
 
+    stopping = False
+
+    def stop() -> None:
+        """SIGTERM, which comes twice when the supervisor ends: from it and for its death."""
+        nonlocal stopping
+        if not stopping:
+            stopping = True
+            listeners.stop()
+            reactor.callWhenRunning(reactor.stop)  # type: ignore[misc]
+
     def tell(byte: bytes) -> None:
         try:
             os.write(status, byte)
@@ -108,11 +118,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         worker.report_refusals()
 
     worker.on_settings = configured
+    # The loop loses a signal that comes before it runs, and the supervisor may already be gone.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    loop.add_signal_handler(signal.SIGTERM, stop)
+    loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGTERM})
     worker.link.start()
     LoopingCall(beat).start(REPORT_INTERVAL, now=False)
     gc.collect()
     gc.freeze()
-    reactor.run()  # type: ignore[misc]
+    reactor.run(installSignalHandlers=False)  # type: ignore[call-arg, misc]
     return 0
 
 

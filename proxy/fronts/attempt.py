@@ -132,7 +132,11 @@ class PendingAttempt:
             self._cut,
         )
         worker.sessions.add(self._session)
-        login = _backend_login(accept.login)
+        try:
+            login = _backend_login(accept.login)
+        except ValueError as error:  # a core of another version
+            self._backend_answered(BackendRefused(Fault.PROTOCOL, str(error)))
+            return
         how = backend.setting.client_address
         info = connection.client_info()
 

@@ -22,7 +22,7 @@ class Target:
     """One address to try."""
 
     family: int
-    sockaddr: Any
+    sockaddr: tuple[Any, ...]
     name: str
     """host:port as configured, for the log."""
     server_name: str

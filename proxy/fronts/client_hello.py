@@ -1,4 +1,4 @@
-"""A look at a TLS ClientHello (RFC 8446 section 4.1.2) before OpenSSL gets it: does it offer an application protocol of ours?"""
+"""A look at a TLS ClientHello (RFC 8446 section 4.1.2): does it offer an application protocol of ours?"""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ _ALPN: Final = 16
 _ALPN_BYTES: Final = b"\x00\x10"
 _HEADER: Final = 5
 _MAX_RECORD: Final = 16384
+MAX_HELLO: Final = _HEADER + _MAX_RECORD
+"""Bytes to look at."""
 _U16: Final = struct.Struct(">H")
 _TYPE_AND_LENGTH: Final = struct.Struct(">HH")
 

@@ -12,6 +12,7 @@ from proxy.domain.networks import network_of
 from proxy.domain.verdicts import Reason, Shown
 from proxy.fronts.attempt import PendingAttempt
 from proxy.fronts.descriptor import Leg, buffer
+from proxy.fronts.handshake import accept_tls
 from proxy.fronts.login import LoggedIn
 from proxy.fronts.relay import Relay
 from proxy.fronts.sessions import Session
@@ -57,7 +58,7 @@ class Connection:
         "worker",
     )
 
-    def __init__(self, worker: Worker, front: Front, leg: Leg, peer: Any, local: Any) -> None:
+    def __init__(self, worker: Worker, front: Front, leg: Leg, peer: tuple[Any, ...], local: tuple[Any, ...]) -> None:
         """`peer` and `local` are socket addresses."""
         self.worker = worker
         self.front = front
@@ -142,7 +143,7 @@ class Connection:
         self._stage = self.worker.loop.call_later(
             self.worker.limits.handshake_timeout, self._drop, "TLS handshake timed out"
         )
-        leg.accept_tls(self.front.context, self.front.kit.alpn, self._tls_up)
+        accept_tls(leg, self.front.context, self.front.kit.alpn, self._tls_up)
 
     def _tls_up(self) -> None:
         self._stop_stage()
@@ -219,7 +220,7 @@ class Connection:
         )
 
     def renew_session_id(self) -> None:
-        """The core has heard the old one and may hear of its end later: the next attempt must not be mistaken for it."""
+        """The core knows the old one and may still hear of its end: the next attempt must not be mistaken for it."""
         self.session_id = new_session_id()
 
     # ---- answers of the attempt --------------------------------------------------------------

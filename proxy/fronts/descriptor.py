@@ -1,4 +1,4 @@
-"""One end of a connection: a non-blocking descriptor, with or without TLS on it. The only module that touches either.
+"""One end of a connection: a non-blocking descriptor, with or without TLS on it. Nothing else reads or writes one.
 
 TLS objects of the standard library work directly on the descriptor, without memory BIOs: that is what makes a relay as
 cheap as the C ones and an idle session cost 15 KiB (docs/decisions/). `SSLContext._wrap_socket` is what ssl.SSLSocket
@@ -11,7 +11,6 @@ raises for what a peer does: a broken leg becomes silent and calls `on_lost` in 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
 from asyncio import AbstractEventLoop, TimerHandle
@@ -19,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from proxy import logs
-from proxy.fronts.client_hello import NO_OVERLAP_ALERT, Hello, read_hello
+from proxy.fronts.sockets import close_notify, words
 
 BUFFER_SIZE: Final = 128 * 1024
 RECORD: Final = 16384
@@ -93,7 +92,7 @@ class Leg:
             self._loop.add_reader(self._sock.fileno(), self._readable)
 
     def hold(self) -> None:
-        """Read nothing for now. The registration goes only if the peer really speaks meanwhile (saves two system calls)."""
+        """Read nothing for now. Only a peer that speaks meanwhile costs the two system calls of leaving the loop."""
         self.on_readable = None
 
     def _readable(self) -> None:
@@ -126,7 +125,7 @@ class Leg:
         except BlockingIOError:
             return 0
         except OSError as error:
-            self._lose(_words(error))
+            self.lose(words(error))
             return 0
         total = 0
         try:
@@ -146,7 +145,7 @@ class Leg:
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):  # FIN without close_notify; close_notify after ours
             self.at_end = True
         except OSError as error:  # ssl.SSLError is one
-            self._lose(_words(error))
+            self.lose(words(error))
         return total
 
     def peek(self, size: int) -> bytes | None:
@@ -156,8 +155,12 @@ class Leg:
         except BlockingIOError:
             return None
         except OSError as error:
-            self._lose(_words(error))
+            self.lose(words(error))
             return None
+
+    def wake_at(self, size: int) -> None:
+        """Be readable only when `size` bytes are there, or the end (SO_RCVLOWAT); 1 is the normal state."""
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
     def discard(self, size: int) -> None:
         """Take `size` bytes that peek() has shown."""
@@ -194,7 +197,7 @@ class Leg:
             except BlockingIOError:
                 return 0
             except OSError as error:
-                self._lose(_words(error))
+                self.lose(words(error))
                 return 0
         total = len(data)
         sent = 0
@@ -209,7 +212,7 @@ class Leg:
         except ssl.SSLWantReadError:
             self._write_wants_read = True
         except OSError as error:
-            self._lose(_words(error))
+            self.lose(words(error))
         return sent
 
     def _want_writable(self) -> None:
@@ -265,40 +268,10 @@ class Leg:
         """From the SNI callback: go on with the certificate of `context`."""
         self._tls.context = context
 
-    def accept_tls(self, context: ssl.SSLContext, alpn: frozenset[bytes], done: Callable[[], None]) -> None:
-        """Wait for a client's TLS handshake, then call `done`. A failed one loses the leg."""
-
-        waited_for = 1
-
-        def look() -> None:
-            # The ssl module selects a protocol but cannot refuse a client whose offers match nothing, so the hello is
-            # read before OpenSSL gets it (ALPACA, https://alpaca-attack.com). Whatever is missing is waited for in the
-            # kernel: nothing may be consumed yet, and a level-triggered loop would spin.
-            nonlocal waited_for
-            seen = self.peek(RECORD + 5)
-            if seen is None:
-                return
-            if len(seen) < waited_for:
-                self._lose("closed during the TLS handshake")
-                return
-            hello = read_hello(seen, alpn)
-            if isinstance(hello, int):
-                waited_for = hello
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, hello)
-                return
-            if waited_for > 1:
-                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-            if hello is Hello.NO_OVERLAP:
-                with contextlib.suppress(OSError):
-                    self._sock.send(NO_OVERLAP_ALERT)
-                self._lose("no application protocol in common")
-            elif hello is Hello.NOT_TLS:
-                self._lose("not a TLS handshake")
-            else:
-                self._tls = context._wrap_socket(self._sock, True, owner=self)  # type: ignore[attr-defined]
-                self._handshake(done)
-
-        self.watch(look)
+    def accept_tls(self, context: ssl.SSLContext, done: Callable[[], None]) -> None:
+        """Do a client's TLS handshake, then call `done`. A failed one loses the leg."""
+        self._tls = context._wrap_socket(self._sock, True, owner=self)  # type: ignore[attr-defined]
+        self._handshake(done)
 
     def connect_tls(self, context: ssl.SSLContext, server_name: str, done: Callable[[], None]) -> None:
         """Start a TLS handshake as the client; `server_name` is what the certificate must carry."""
@@ -318,7 +291,7 @@ class Leg:
                 self._want_writable()
                 return
             except OSError as error:
-                self._lose(f"TLS handshake: {_words(error)}")
+                self.lose(f"TLS handshake: {words(error)}")
                 return
             self.hold()
             done()
@@ -339,10 +312,10 @@ class Leg:
             if self._linger is not None:
                 self._end_tls()  # what still comes in is dropped unread
             elif self._tls is not None:
-                _close_notify(self._tls, self._sock)
+                close_notify(self._tls, self._sock)
             self._sock.shutdown(socket.SHUT_WR)
         except OSError as error:
-            self._lose(_words(error))
+            self.lose(words(error))
 
     def finish_and_close(self, within: float = LINGER) -> None:
         """Last bytes, close_notify, FIN; then close when the peer has, at the latest after `within` seconds.
@@ -351,17 +324,14 @@ class Leg:
         """
         if self.closed or self._linger is not None:
             return
-        if self.lost is not None:
+        if self.lost is not None or (self.at_end and self._unsent is None):
             self.close()
             return
         self.on_drained = None
         self.on_lost = self.close
         self._linger = self._loop.call_later(within, self.close)
         self.finish()
-        if self.at_end and self._unsent is None:
-            self.close()
-        elif not self.closed:
-            self.watch(self._drop_input)
+        self.watch(self._drop_input)
 
     @property
     def ending(self) -> bool:
@@ -403,7 +373,8 @@ class Leg:
         Leg.open_count -= 1
         Leg.when_closed()
 
-    def _lose(self, why: str) -> None:
+    def lose(self, why: str) -> None:
+        """Give it up: nothing more is sent or read; its owner hears of it in the next turn of the loop."""
         if self.lost is None and not self.closed:
             self.lost = why
             self._unsent = None
@@ -419,7 +390,7 @@ class Leg:
 
     def _broken(self, error: Exception) -> None:
         _log.error("internal error on a connection", exc_info=error)
-        self._lose("internal error")
+        self.lose("internal error")
 
     # ---- the descriptor ----------------------------------------------------------------------
 
@@ -438,7 +409,7 @@ class Leg:
             self._loop.remove_writer(descriptor)
             code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
-                self._lose(_words(OSError(code, "")))
+                self.lose(words(OSError(code, "")))
                 return
             try:
                 function()
@@ -448,67 +419,3 @@ class Leg:
         descriptor = self._sock.fileno()
         self._writing = True
         self._loop.add_writer(descriptor, once)
-
-
-_OPTIONS: Final = (
-    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 6),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000),
-)
-
-
-def set_options(sock: socket.socket) -> None:
-    """No Nagle; a dead peer is noticed within two minutes. Accepted sockets inherit all of it from the listening one."""
-    for level, option, value in _OPTIONS:
-        sock.setsockopt(level, option, value)
-
-
-def connect_socket(family: int, sockaddr: Any) -> socket.socket:
-    """A socket that is connecting. OSError when the kernel refuses at once."""
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    try:
-        set_options(sock)
-        sock.connect(sockaddr)
-    except BlockingIOError:
-        pass
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-# A full SSL_shutdown() also reads, and application data that is on its way then kills the connection
-# (SSL_R_APPLICATION_DATA_AFTER_CLOSE_NOTIFY); the ssl module always makes that second call. So the close_notify is
-# produced on a socket pair that has nothing to read, put under the TLS object's descriptor for the moment, and sent
-# from there. Nothing else runs meanwhile.
-_pair: tuple[socket.socket, socket.socket] | None = None
-
-
-def _close_notify(tls: Any, sock: socket.socket) -> None:
-    global _pair  # noqa: PLW0603 - one pair a process, made when first needed
-    if _pair is None:
-        _pair = socket.socketpair()
-        _pair[0].setblocking(False)
-        _pair[1].setblocking(False)
-    descriptor = sock.fileno()
-    with sock.dup() as real:
-        os.dup2(_pair[0].fileno(), descriptor, inheritable=False)
-        try:
-            with contextlib.suppress(ssl.SSLError):
-                tls.shutdown()
-        finally:
-            os.dup2(real.fileno(), descriptor, inheritable=False)
-    with contextlib.suppress(BlockingIOError):
-        sock.send(_pair[1].recv(4096))
-
-
-def _words(error: OSError) -> str:
-    """An error without anything a peer chose: OpenSSL's reason, a certificate's fault, or the errno's text."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"certificate verify failed: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "TLS error").replace("_", " ").lower()
-    return os.strerror(error.errno).lower() if error.errno else "closed"

@@ -7,7 +7,8 @@ import socket
 
 from proxy import logs
 from proxy.fronts.connection import Connection
-from proxy.fronts.descriptor import Leg, set_options
+from proxy.fronts.descriptor import Leg
+from proxy.fronts.sockets import set_options
 from proxy.fronts.worker import Worker
 
 RESERVED = 64

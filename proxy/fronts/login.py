@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import socket
 from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.fronts.backends import Backend, Target
-from proxy.fronts.descriptor import Leg, buffer, connect_socket
+from proxy.fronts.descriptor import Leg, buffer
+from proxy.fronts.sockets import connect_socket
 from proxy.link.messages import LimitSetting
 from proxy.wire.events import (
     BackendEvent,
@@ -133,7 +133,8 @@ class BackendConnection:
 
     def _connected(self) -> None:
         leg = self._leg
-        assert leg is not None and self._make is not None
+        assert leg is not None
+        assert self._make is not None
         if self._header:
             leg.send(self._header)
         self._machine = self._make()
@@ -144,8 +145,10 @@ class BackendConnection:
             self._perform(self._machine.connected(tls=False))
 
     def _start_tls(self, up: Callable[[BackendMachine], list[BackendEvent]]) -> None:
-        assert self._leg is not None and self._backend.context is not None and self._target is not None
-        leg, machine = self._leg, self._machine
+        leg, machine, target = self._leg, self._machine, self._target
+        assert leg is not None
+        assert target is not None
+        assert self._backend.context is not None
 
         def done() -> None:
             if self._leg is leg and machine is not None:
@@ -153,7 +156,7 @@ class BackendConnection:
                 leg.watch(self._readable)
                 self._perform(up(machine))
 
-        leg.connect_tls(self._backend.context, self._target.server_name, done)
+        leg.connect_tls(self._backend.context, target.server_name, done)
 
     def _readable(self) -> None:
         leg, machine = self._leg, self._machine
@@ -188,7 +191,8 @@ class BackendConnection:
 
     def _ready(self, ready: BackendReady) -> None:
         leg, machine = self._leg, self._machine
-        assert leg is not None and machine is not None
+        assert leg is not None
+        assert machine is not None
         leg.hold()
         leg.on_lost = None
         self._leg = None

@@ -102,7 +102,8 @@ class Relay:
         if self._client.at_end:
             self._client.hold()
             self._backend.finish()
-            self._end_if_both_ended()
+            if self._backend.at_end and not self._client.blocked:
+                self._end("closed")
         else:
             self._regulate()
 
@@ -175,16 +176,14 @@ class Relay:
         if self._client.blocked:
             self._client.on_drained = self._backend_ended
             return
+        if self._client.at_end:
+            self._end("closed")
+            return
         self._client.on_drained = self._regulate
         self._client.finish()
-        self._end_if_both_ended()
-        if not self._over and self._timer is None:
+        if self._timer is None:
             self._timer = self._worker.loop.call_later(LINGER, self._end, "backend closed")
             self._regulate()
-
-    def _end_if_both_ended(self) -> None:
-        if self._client.at_end and self._backend.at_end and not self._client.blocked:
-            self._end("closed")
 
     def _client_lost(self) -> None:
         self._end(f"client: {self._client.lost}")
@@ -214,7 +213,7 @@ class Relay:
     # ---- a cut -------------------------------------------------------------------------------
 
     def _cut(self, done: Callable[[], None]) -> None:
-        """Session.cut: the app password is gone. Nothing passes any more, except the answer to a message already sent."""
+        """Session.cut: nothing passes any more, except the answer to a message that is already sent."""
         self._cut_done.append(done)
         if len(self._cut_done) > 1:
             return

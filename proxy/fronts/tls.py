@@ -15,6 +15,9 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 def _harden(context: ssl.SSLContext) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    # A FIN without close_notify is how many clients half-close. Without this option OpenSSL 3 takes it for an attack and
+    # the answers that are due could not be sent any more. What is cut short is no complete command and does nothing.
+    context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
     context.set_ciphers(CIPHERS)
 
 

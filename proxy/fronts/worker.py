@@ -110,7 +110,6 @@ class Worker:
         for name, backend in backends.items():
             if name in self.backends:
                 backend.offers = self.backends[name].offers
-                backend.reachable = self.backends[name].reachable
         self._portal_url, self._hostname = settings.portal_url, settings.hostname
         self.limits = settings.limits
         self.shared_networks = NetworkSet(settings.limits.shared_networks)

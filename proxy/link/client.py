@@ -102,7 +102,7 @@ class LinkClient:
         return True
 
     def ask(self, question: Ask, answered: Callable[[Answer], None]) -> int:
-        """Put a question; `answered` is called once, with None when nobody can answer. Returns the question's number."""
+        """Put a question and return its number; `answered` is called once, with None when nobody can answer."""
         self._question += 1
         question.question = self._question
         self._questions[self._question] = (self._loop.time() + self.question_timeout, answered)

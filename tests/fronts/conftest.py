@@ -216,7 +216,8 @@ def stop_rig(rig: Rig) -> None:
             sock.close()
         os.close(rig.status)  # type: ignore[attr-defined]
     log = rig.log.read_text(errors="replace")
-    assert "internal error" not in log and "Traceback" not in log, log
+    assert "internal error" not in log, log
+    assert "Traceback" not in log, log
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Backends for tests: every connection runs a script in a thread of its own, which reads and writes like a person would."""
+"""Backends for tests: every connection runs a script in a thread of its own."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class FakeCore:
     def wait(
         self, kind: type[Message], count: int = 1, timeout: float = 15.0, where: Callable[[FromPeer], bool] = bool
     ) -> list[FromPeer]:
-        """Every message of `kind` (that `where` takes), once there are `count`; AssertionError after `timeout` seconds."""
+        """Every message of `kind` (that `where` takes), once there are `count`; fails after `timeout` seconds."""
 
         def found() -> list[FromPeer]:
             return [m for m in self.received if isinstance(m, kind) and (where is bool or where(m))]
