@@ -15,14 +15,15 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 def _harden(context: ssl.SSLContext) -> None:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
-    # A FIN without close_notify is how many clients half-close. Without this option OpenSSL 3 takes it for an attack and
+    # A FIN without close_notify is how many clients half-close. Without this OpenSSL 3 takes it for an attack and
     # the answers that are due could not be sent any more. What is cut short is no complete command and does nothing.
     context.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
     context.set_ciphers(CIPHERS)
 
 
 def server_context(pairs: Iterable[TlsFiles], alpn: Iterable[bytes]) -> ssl.SSLContext:
-    """A front's context: the first pair is the default, the others are taken for the names they list.
+    """A front's context: the first pair is the default, the others are taken for the names they list
+    or, listing none, carry.
 
     Raises OSError (ssl.SSLError is one) when a file cannot be read or does not fit its key.
     """
@@ -34,12 +35,18 @@ def server_context(pairs: Iterable[TlsFiles], alpn: Iterable[bytes]) -> ssl.SSLC
         names = [name.decode("ascii") for name in alpn]
         if names:
             context.set_alpn_protocols(names)
-        contexts.append((pair.names, context))
+        contexts.append((pair.names or _names_in(pair.certificate), context))
     default = contexts[0][1]
     by_name = {name.lower(): context for names, context in contexts for name in names}
     if len(contexts) > 1 and by_name:
         default.sni_callback = _chooser(by_name)  # type: ignore[assignment]
     return default
+
+
+def _names_in(certificate: str) -> list[str]:
+    """DNS names of the first certificate in a PEM file. (The ssl module offers this only to its own tests.)"""
+    decoded = ssl._ssl._test_decode_cert(certificate)  # type: ignore[attr-defined]
+    return [name for kind, name in decoded.get("subjectAltName", ()) if kind == "DNS"]
 
 
 def _chooser(by_name: dict[str, ssl.SSLContext]) -> Callable[[Leg, str | None, ssl.SSLContext], None]:

@@ -39,11 +39,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     pairs = []
-    for name in ("mail.example.test", "other.example.test"):
+    for name in ("mail.example.test", "other.example.test", "*.wild.example.test"):
         leaf = authority.issue_cert(name, "127.0.0.1")
         leaf.cert_chain_pems[0].write_to_path(str(folder / f"{name}.pem"))
         leaf.private_key_pem.write_to_path(str(folder / f"{name}.key"))
-        pairs.append(TlsFiles(str(folder / f"{name}.pem"), str(folder / f"{name}.key"), [name]))
+        pairs.append(TlsFiles(str(folder / f"{name}.pem"), str(folder / f"{name}.key")))
     backend = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("backend.example.test", "127.0.0.1").configure_cert(backend)
     return Certificates(folder / "ca.pem", pairs, backend)

@@ -61,10 +61,13 @@ class Peer:
             if line.startswith(end):
                 return lines
 
-    def start_tls(self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None) -> None:
+    def start_tls(
+        self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None, strict: bool = False
+    ) -> None:
+        """`strict`: an end without close_notify is an error."""
         assert not self._buffer
         self.sock = context.wrap_socket(
-            self.sock, server_side=server_side, server_hostname=server_hostname, suppress_ragged_eofs=True
+            self.sock, server_side=server_side, server_hostname=server_hostname, suppress_ragged_eofs=not strict
         )
 
     def half_close(self) -> None:
