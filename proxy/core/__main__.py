@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _arguments(argv)
     child.settle(arguments.status_fd)
     os.umask(0o077)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a configuration to take anew
     logs.setup(arguments.log_level)
     try:
         config = load(arguments.config, certificates=False)

@@ -83,7 +83,7 @@ class Service:
             limiter=_limiter(config.limits),
             monotonic=time.monotonic,
         )
-        self._link = LinkServer(loop, config.run_dir / "link.sock", self._conversation, _uids(config))
+        self._link = LinkServer(loop, config.run_dir / "link.sock", self._conversation, uids(config))
         self._cutter = Cutter(self._link, self._table, self._memory)
         census = CensusTaker(self._link, self._table)
         self._conversation.link, self._conversation.cutter, self._conversation.census = self._link, self._cutter, census
@@ -139,7 +139,7 @@ class Service:
             for error in errors.errors:
                 _log.error("the new configuration is not taken", error=str(error))
             return
-        for fixed in ("store", "state_dir", "run_dir", "node"):
+        for fixed in ("store", "state_dir", "run_dir", "node", "link_users"):
             if getattr(config, fixed) != getattr(self._config, fixed):
                 _log.warning("this change of the configuration needs a restart", key=fixed)
         for warning in config.warnings:
@@ -249,7 +249,7 @@ def _limiter(limits: Limits) -> RefusalLimiter:
     )
 
 
-def _uids(config: Config) -> frozenset[int]:
+def uids(config: Config) -> frozenset[int]:
     """Users besides our own whose processes may be peers: front workers and supervisors of their own uid."""
     return frozenset(pwd.getpwnam(name).pw_uid for name in config.link_users)
 

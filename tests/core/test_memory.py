@@ -80,6 +80,23 @@ def test_a_change_is_counted_also_of_what_is_not_remembered():
     assert memory.changes == 1
 
 
+def test_all_is_forgotten_at_once():
+    memory = remembering(1, 2)
+    memory.forget_all()
+    assert memory.changes == 1
+    assert memory.account("user1@example.org") is None
+    assert memory.verified(account(2), tags(12), memory.digest(2, "secret")) is None
+
+
+def test_the_hash_a_secret_was_verified_against():
+    memory = remembering(1)
+    digest = memory.digest(1, "secret")
+    assert memory.hash_of(record(1, 11), digest) == Secret("phc11")
+    assert memory.hash_of(record(1, 11), memory.digest(1, "another")) is None
+    assert memory.hash_of(record(1, 12), digest) is None
+    assert memory.hash_of(record(2, 11), digest) is None
+
+
 def test_a_name_that_went_to_another_account_stays_with_it():
     memory = remembering(1)
     memory.remember_account("user1@example.org", account(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import signal
 import socket
 import statistics
@@ -19,6 +20,8 @@ import pytest
 import yaml
 
 from proxy.backends import keys
+from proxy.config import ConfigErrors, load
+from proxy.core import service
 from proxy.domain.model import EndReason
 from proxy.link import messages as m
 from proxy.store import app_passwords, audit
@@ -101,9 +104,20 @@ class Core:
         return made["id"], made["secret"]
 
 
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Core]:
+    """One for the tests that leave it running: starting it is most of their time."""
+    yield from running(tmp_path_factory.mktemp("core"))
+
+
 @pytest.fixture
-def core(tmp_path: Path) -> Iterator[Core]:
-    it = Core(tmp_path)
+def own_core(tmp_path: Path) -> Iterator[Core]:
+    """One for the tests that stop it or change its configuration."""
+    yield from running(tmp_path)
+
+
+def running(folder: Path) -> Iterator[Core]:
+    it = Core(folder)
     yield it
     if it.process is not None:
         it.stop()
@@ -181,10 +195,10 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_a_login_a_revoke_and_what_is_written(core: Core):
-    app_password_id, secret = core.mint("phone")
-    other_id, other = core.mint("laptop")
-    worker = Worker(core)
+def test_a_login_a_revoke_and_what_is_written(own_core: Core):
+    app_password_id, secret = own_core.mint("phone")
+    other_id, other = own_core.mint("laptop")
+    worker = Worker(own_core)
     welcome = worker.receive()
     assert isinstance(welcome, m.Welcome)
     accept = worker.log_in(secret, "s1")
@@ -193,28 +207,36 @@ def test_a_login_a_revoke_and_what_is_written(core: Core):
     worker.log_in(secret, "s2")
     worker.log_in(other, "s3")
     thread = worker.in_background()
-    with core.api() as api:
+    with own_core.api() as api:
         done = api.post("/app-passwords/revoke", json={"account": "alice", "names": ["phone"]}).json()
     assert done == {"revoked": [app_password_id], "sessions_cut": 2}
     assert worker.live == {"s3": other_id}
     worker.close()
     thread.join(20)
-    again = Worker(core)
+    again = Worker(own_core)
     again.receive()
     refused = again.log_in(secret, "s4")
     assert isinstance(refused, m.Refuse)
     assert refused.reason == "revoked"
     again.close()
-    assert core.stop() == 0
+    assert own_core.stop() == 0
 
-    with core.disk.store.reading() as c:
+    with own_core.disk.store.reading() as c:
         told = [record.event.event.value for record in audit.read(c)]
         assert audit.verify(c) == []
     assert sorted(told) == sorted(
         ["app_password_created"] * 2 + ["login_accepted"] * 3 + ["app_password_revoked", "login_refused"]
     )
-    said = core.said()
-    canaries = (secret, other, secret.replace("-", ""), core.pepper.hex(), accept.login.secret, "$argon2", "PRIVATE")
+    said = own_core.said()
+    canaries = (
+        secret,
+        other,
+        secret.replace("-", ""),
+        own_core.pepper.hex(),
+        accept.login.secret,
+        "$argon2",
+        "PRIVATE",
+    )
     assert not [canary for canary in canaries if canary in said]
 
 
@@ -241,7 +263,7 @@ def test_a_revoke_is_over_within_a_second(core: Core):
 
 
 def test_a_worker_that_hangs_is_reported_to_the_supervisor(core: Core):
-    _, secret = core.mint("phone")
+    _, secret = core.mint("hanging")
     worker = Worker(core, obeys=False)
     worker.receive()
     worker.log_in(secret, "s1")
@@ -259,55 +281,55 @@ def test_a_worker_that_hangs_is_reported_to_the_supervisor(core: Core):
     killer.start()
     begun = time.monotonic()
     with core.api() as api:
-        done = api.post("/app-passwords/revoke", json={"account": "alice", "names": ["phone"]}).json()
+        done = api.post("/app-passwords/revoke", json={"account": "alice", "names": ["hanging"]}).json()
     assert done["sessions_cut"] == 1
     assert 1.0 <= time.monotonic() - begun < 10
     killer.join(20)
     supervisor.close()
 
 
-def test_sessions_outlive_a_core_and_a_revoke_between_is_not_missed(core: Core):
-    kept_id, kept = core.mint("kept")
-    gone_id, gone = core.mint("gone")
-    worker = Worker(core)
+def test_sessions_outlive_a_core_and_a_revoke_between_is_not_missed(own_core: Core):
+    kept_id, kept = own_core.mint("kept")
+    gone_id, gone = own_core.mint("gone")
+    worker = Worker(own_core)
     worker.receive()
     worker.log_in(kept, "s1")
     worker.log_in(gone, "s2")
-    assert core.stop() == 0
-    assert "session ended" not in core.said()  # they go on
-    with core.disk.store.writing() as c:  # as a core that died between its commit and its cut
+    assert own_core.stop() == 0
+    assert "session ended" not in own_core.said()  # they go on
+    with own_core.disk.store.writing() as c:  # as a core that died between its commit and its cut
         app_passwords.end(c, [gone_id], 1.0, EndReason.REVOKED)
-    core.start()
+    own_core.start()
     live = [
         m.LiveSession(
-            i, core.disk.alice.id, app, 1, "imap", "mail", "203.0.113.9", 5, "::1", 993, None, None, 1.0, 0, 0
+            i, own_core.disk.alice.id, app, 1, "imap", "mail", "203.0.113.9", 5, "::1", 993, None, None, 1.0, 0, 0
         )
         for i, app in (("s1", kept_id), ("s2", gone_id))
     ]
-    back = Worker(core, live)
+    back = Worker(own_core, live)
     welcome = back.receive()
     assert isinstance(welcome, m.Welcome)
     assert welcome.cut == ["s2"]
     back.close()
 
 
-def test_hangup_takes_a_new_configuration_and_keeps_the_old_when_it_is_broken(core: Core):
-    worker = Worker(core)
+def test_hangup_takes_a_new_configuration_and_keeps_the_old_when_it_is_broken(own_core: Core):
+    worker = Worker(own_core)
     worker.receive()
-    assert core.process is not None
-    core.settings["hostname"] = "mx2.example.org"
-    core.write()
-    core.process.send_signal(signal.SIGHUP)
+    assert own_core.process is not None
+    own_core.settings["hostname"] = "mx2.example.org"
+    own_core.write()
+    own_core.process.send_signal(signal.SIGHUP)
     reload = worker.receive()
     assert isinstance(reload, m.Reload)
     assert reload.hostname == "mx2.example.org"
 
-    core.settings["hostnam"] = "typo.example.org"
-    core.write()
-    core.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "the new configuration is not taken" in core.said())
-    assert "unknown key" in core.said()
-    _, secret = core.mint("phone")
+    own_core.settings["hostnam"] = "typo.example.org"
+    own_core.write()
+    own_core.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: "the new configuration is not taken" in own_core.said())
+    assert "unknown key" in own_core.said()
+    _, secret = own_core.mint("phone")
     assert isinstance(worker.log_in(secret, "s1"), m.Accept)  # and it still answers
     worker.close()
 
@@ -329,11 +351,11 @@ def test_a_second_core_says_so_and_leaves_the_first_alone(core: Core):
         assert api.get("/status").status_code == 200
 
 
-def test_the_core_goes_with_its_supervisor(core: Core):
-    assert core.process is not None
-    os.close(core.status)
-    assert core.process.wait(20) == 0
-    core.process = None
+def test_the_core_goes_with_its_supervisor(own_core: Core):
+    assert own_core.process is not None
+    os.close(own_core.status)
+    assert own_core.process.wait(20) == 0
+    own_core.process = None
 
 
 def run(core: Core) -> subprocess.CompletedProcess[str]:
@@ -395,6 +417,17 @@ def test_what_keeps_it_from_starting_is_one_sentence(stopped: Core, damage: Any,
         assert sentence in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_users_whose_processes_may_connect(stopped: Core):
+    stopped.settings["link_users"] = ["nobody"]
+    stopped.write()
+    config = load(stopped.config, certificates=False)
+    assert service.uids(config) == {pwd.getpwnam("nobody").pw_uid}
+    stopped.settings["link_users"] = ["no such user"]
+    stopped.write()
+    with pytest.raises(ConfigErrors, match=r"link_users\[0\]: is no user of this machine"):
+        load(stopped.config, certificates=False)
 
 
 def test_a_run_dir_that_cannot_be(stopped: Core):
