@@ -20,7 +20,7 @@ from typing import Any
 
 from proxy.demo.greeting import DemoAccount, Minted, facts, greeting
 from proxy.demo.layout import MASTER_USER, Layout, lay_out
-from proxy.demo.ports import choose, listening
+from proxy.demo.ports import hold, listening
 
 ACCOUNTS = (
     DemoAccount("alice@example.org", "Alice", "alice-account-password"),
@@ -81,12 +81,13 @@ def _folder(directory: Path | None) -> Iterator[Path]:
 
 
 def _demo(root: Path, ready_file: Path | None, cleanup: contextlib.ExitStack, *, kept: bool) -> None:
-    ports = choose()
-    with listening() as imap, listening() as smtp:
+    with contextlib.ExitStack() as held:
+        ports, sockets = hold(held)
+        imap, smtp = held.enter_context(listening()), held.enter_context(listening())
         layout = lay_out(root, ports, imap.getsockname()[1], smtp.getsockname()[1])
         _sidegate(layout, "init")
         backends = _start_backends(layout, imap, smtp, cleanup)
-    supervisor = _start_supervisor(layout, cleanup)
+        supervisor = _start_supervisor(layout, sockets, cleanup)
     for account in ACCOUNTS:
         _add(layout, account)
     curl, phone = (_mint(layout, ACCOUNTS[0].address, name) for name in ("curl", "phone"))
@@ -126,17 +127,21 @@ def _start_backends(
     return process
 
 
-def _start_supervisor(layout: Layout, cleanup: contextlib.ExitStack) -> subprocess.Popen[bytes]:
+def _start_supervisor(
+    layout: Layout, sockets: list[socket.socket], cleanup: contextlib.ExitStack
+) -> subprocess.Popen[bytes]:
     """The process, once every front accepts; it says so as it would to systemd."""
+    fds = [sock.fileno() for sock in sockets]
     heard = layout.config.parent / "run" / "notify.sock"
     heard.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified, layout.log.open("ab") as log:
         notified.bind(str(heard))
         process = subprocess.Popen(
-            [sys.executable, "-m", "proxy.demo.serve", str(layout.config), str(os.getpid())],
+            [sys.executable, "-m", "proxy.demo.serve", str(layout.config), str(os.getpid()), *map(str, fds)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            pass_fds=fds,
             env={**os.environ, "NOTIFY_SOCKET": str(heard)},
         )
         cleanup.callback(_end, process)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 HOST = "127.0.0.1"
@@ -22,30 +23,22 @@ class Ports:
 NICE = Ports(imap_tls=10993, imap_starttls=10143, smtp_tls=10465, smtp_starttls=10587, portal=10080)
 
 
-def choose() -> Ports:
-    """NICE, another one for each that is taken. Nothing holds them until the supervisor binds them, a moment later."""
-    held: list[socket.socket] = []
-    try:
-        for port in (NICE.imap_tls, NICE.imap_starttls, NICE.smtp_tls, NICE.smtp_starttls, NICE.portal):
-            held.append(_bound(port) or listening())
-        return Ports(*(sock.getsockname()[1] for sock in held))
-    finally:
-        for sock in held:
-            sock.close()
+def hold(stack: ExitStack) -> tuple[Ports, list[socket.socket]]:
+    """NICE, another one for each that is taken, and a listening socket for each; `stack` closes them."""
+    sockets = [
+        stack.enter_context(_listening(port) or listening())
+        for port in (NICE.imap_tls, NICE.imap_starttls, NICE.smtp_tls, NICE.smtp_starttls, NICE.portal)
+    ]
+    return Ports(*(sock.getsockname()[1] for sock in sockets)), sockets
 
 
-def _bound(port: int) -> socket.socket | None:
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def listening(port: int = 0) -> socket.socket:
+    """A listening socket on loopback, on any free port."""
+    return socket.create_server((HOST, port), backlog=1024)
+
+
+def _listening(port: int) -> socket.socket | None:
     try:
-        sock.bind((HOST, port))
-        sock.listen(1)
+        return listening(port)
     except OSError:
-        sock.close()
         return None
-    return sock
-
-
-def listening() -> socket.socket:
-    """A listening socket on any free port of loopback."""
-    return socket.create_server((HOST, 0), backlog=128)

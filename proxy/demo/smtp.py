@@ -19,9 +19,7 @@ class SmtpBackend(SMTP):
     """Speaks XCLIENT (Postfix's XCLIENT_README): who is logged in is what LOGIN= said. No other login exists."""
 
     def __init__(self, accounts: Mapping[str, Folders], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(
-            _Deliver(accounts), hostname=HOSTNAME, ident="sidegate demo backend", loop=loop, auth_exclude_mechanism=[]
-        )
+        super().__init__(_Deliver(accounts), hostname=HOSTNAME, ident="sidegate demo backend", loop=loop)
         # The class attribute is shared by all connections and grows with every EHLO.
         self.command_size_limits = defaultdict(lambda: 2048)
         self.login: str | None = None
@@ -60,8 +58,8 @@ class _Deliver:
         self, server: SmtpBackend, session: Session, envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
-        kept = [line for line in responses if not line.startswith("250-AUTH")]
-        return [*kept[:-1], "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN", kept[-1]]
+        # AUTH is listed because a Postfix that heeds LOGIN= lists it; nothing but XCLIENT logs in.
+        return [*responses[:-1], "250-AUTH PLAIN", "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN", responses[-1]]
 
     async def handle_MAIL(
         self, server: SmtpBackend, session: Session, envelope: Envelope, address: str, options: list[str]

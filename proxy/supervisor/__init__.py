@@ -22,7 +22,7 @@ from proxy import logs
 from proxy.config.errors import ConfigErrors
 from proxy.config.loading import load
 from proxy.config.settings import Config
-from proxy.supervisor.listeners import CannotListen, listen, passed_by_systemd
+from proxy.supervisor.listeners import CannotListen, Passed, listen, passed_by_systemd
 from proxy.supervisor.notify import notify, watchdog_interval
 from proxy.supervisor.parent import Supervisor
 from proxy.supervisor.plan import MODULES, addresses, plan
@@ -35,17 +35,23 @@ FAILED = 1
 
 
 def run(
-    config_path: Path, role: Role | None = None, *, modules: Mapping[Role, str] = MODULES, pace: Pace | None = None
+    config_path: Path,
+    role: Role | None = None,
+    *,
+    passed: list[Passed] | None = None,
+    modules: Mapping[Role, str] = MODULES,
+    pace: Pace | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit status. `role` None runs everything.
 
-    `modules` and `pace` are for tests: other programs in the children's places, other times.
+    `passed` are open sockets to use where their port fits; None: those of systemd. `modules` and `pace` are for tests:
+    other programs in the children's places, other times.
     """
     logs.setup()
     observer: Any = STDLibLogObserver()
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     log = logs.get("supervisor")
-    passed = passed_by_systemd()
+    passed = passed_by_systemd() if passed is None else passed
 
     def read() -> Config:
         # A part alone runs under a uid of its own, which may read only what is that part's.

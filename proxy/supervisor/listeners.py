@@ -22,7 +22,7 @@ class CannotListen(Exception):
 
 @dataclass(slots=True)
 class Passed:
-    """A socket that systemd opened for us. `name` is its FileDescriptorName."""
+    """A socket that was opened for us. `name` is its FileDescriptorName."""
 
     name: str
     sock: socket.socket
@@ -36,11 +36,16 @@ def passed_by_systemd() -> list[Passed]:
     labels = names.split(":") if names else []
     passed = []
     for index in range(int(count)):
-        sock = socket.socket(fileno=_FIRST_PASSED_FD + index)
-        sock.set_inheritable(False)
-        sock.setblocking(False)
-        passed.append(Passed(labels[index] if index < len(labels) else "", sock))
+        passed.append(Passed(labels[index] if index < len(labels) else "", adopt(_FIRST_PASSED_FD + index)))
     return passed
+
+
+def adopt(descriptor: int) -> socket.socket:
+    """A socket that another process opened, as ours."""
+    sock = socket.socket(fileno=descriptor)
+    sock.set_inheritable(False)
+    sock.setblocking(False)
+    return sock
 
 
 def listen(addresses: Mapping[str, Address], passed: list[Passed]) -> dict[str, socket.socket]:

@@ -1,0 +1,287 @@
+"""`sidegate demo` as a person uses it: what it prints is pasted, what it writes is read, and Ctrl-C leaves nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import json
+import os
+import re
+import signal
+import smtplib
+import ssl
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.peers.process import wait_until
+
+ROOT = Path(__file__).parents[2]
+PORTAL = r"http://127\.0\.0\.1:\d+/"
+REQUIRED = f"Application-specific password required: {PORTAL}"
+
+
+class Demo:
+    """A running demo, in a process group of its own as at a terminal."""
+
+    def __init__(self, root: Path, *options: str) -> None:
+        self.ready_file = root / "ready.json"
+        self.output = root / "output"
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "proxy", "demo", "--ready-file", str(self.ready_file), *options],
+                cwd=ROOT,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, "TMPDIR": str(root)},
+            )
+
+    def wait(self) -> Demo:
+        def ready() -> bool:
+            assert self.process.poll() is None, self.text()
+            return self.ready_file.exists()
+
+        wait_until(ready, "the ready file", 90)
+        self.facts: dict[str, Any] = json.loads(self.ready_file.read_text())
+        self.directory = Path(self.facts["config"]).parent
+        self.context = ssl.create_default_context(cafile=self.facts["ca"])
+        return self
+
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def commands(self) -> list[str]:
+        """Everything that is printed to be pasted: paragraphs that begin with a program."""
+        paragraphs = self.text().split("\n\n")
+        return [text for text in paragraphs if re.match(r"(curl|printf|/\S*python\S*) ", text)]
+
+    def members(self) -> set[int]:
+        """Processes of its session, by pid."""
+        found = set()
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                state, _, _, session = path.read_text().rpartition(")")[2].split()[:4]
+                if int(session) == self.process.pid and state != "Z":
+                    found.add(int(path.parent.name))
+        return found
+
+    def paste(self, command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", command],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def imap(self, secret: str) -> imaplib.IMAP4:
+        client = imaplib.IMAP4_SSL("localhost", self.facts["imap"]["tls"], ssl_context=self.context, timeout=30)
+        client.login("alice", secret)  # a bare name means the default domain
+        return client
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(40)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    it = Demo(tmp_path_factory.mktemp("demo"))
+    try:
+        yield it.wait()
+    finally:
+        it.end()
+
+
+def test_ready_file_says_all_that_a_program_needs(demo: Demo) -> None:
+    facts = demo.facts
+    assert set(facts) == {"imap", "smtp", "ldap", "portal", "ca", "config", "accounts", "app_password"}
+    assert set(facts["imap"]) == set(facts["smtp"]) == {"tls", "starttls"}
+    assert facts["ldap"] is None
+    assert facts["accounts"] == [
+        {"account": "alice@example.org", "password": "alice-account-password", "admin": False},
+        {"account": "bob@example.org", "password": "bob-account-password", "admin": True},
+    ]
+    assert set(facts["app_password"]) == {"account", "name", "secret"}
+    assert re.fullmatch("([a-z]{4}-){4}[a-z]{4}", facts["app_password"]["secret"])
+    assert re.fullmatch(PORTAL, facts["portal"])
+    assert stat.S_IMODE(demo.ready_file.stat().st_mode) == 0o600
+    assert not list(demo.ready_file.parent.glob("ready.json.*"))
+
+
+def test_four_processes_and_more_as_in_production(demo: Demo) -> None:
+    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in demo.members()]
+    modules = sorted(line[line.index(b"-m") + 1].decode() for line in lines)
+    assert modules == [
+        "proxy",
+        "proxy.core",
+        "proxy.demo.backends",
+        "proxy.demo.serve",
+        "proxy.front_worker",
+        "proxy.front_worker",
+        "proxy.portal_process",
+    ]
+    secrets = [demo.facts["app_password"]["secret"], *(it["password"] for it in demo.facts["accounts"])]
+    for line in lines:
+        assert not any(secret.encode() in argument for secret in secrets for argument in line)
+
+
+def test_the_portal_page_is_there(demo: Demo) -> None:
+    response = httpx.get(demo.facts["portal"])
+    assert response.status_code == 200
+    assert "What is an app password?" in response.text
+
+
+def test_starttls_on_both(demo: Demo) -> None:
+    account = demo.facts["app_password"]
+    with imaplib.IMAP4("localhost", demo.facts["imap"]["starttls"], timeout=30) as mail:
+        mail.starttls(demo.context)
+        assert mail.login(account["account"], account["secret"])[0] == "OK"
+    with smtplib.SMTP("localhost", demo.facts["smtp"]["starttls"], "laptop", timeout=30) as out:
+        out.starttls(context=demo.context)
+        assert out.login(account["account"], account["secret"])[0] == 235
+
+
+def test_the_account_password_gets_nobody_in(demo: Demo) -> None:
+    for account in demo.facts["accounts"]:
+        with (
+            imaplib.IMAP4_SSL("localhost", demo.facts["imap"]["tls"], ssl_context=demo.context, timeout=30) as mail,
+            pytest.raises(imaplib.IMAP4.error, match=REQUIRED),
+        ):
+            mail.login(account["account"], account["password"])
+        with (
+            smtplib.SMTP_SSL("localhost", demo.facts["smtp"]["tls"], "laptop", context=demo.context, timeout=30) as out,
+            pytest.raises(smtplib.SMTPAuthenticationError, match=REQUIRED) as refused,
+        ):
+            out.login(account["account"], account["password"])
+        assert refused.value.smtp_code == 534
+
+
+def test_nothing_secret_in_the_log(demo: Demo) -> None:
+    log = (demo.directory / "sidegate.log").read_text()
+    secret = demo.facts["app_password"]["secret"]
+    master = (demo.directory / "master-password").read_text().strip()
+    for word in (secret, secret.replace("-", ""), master, *(it["password"] for it in demo.facts["accounts"])):
+        assert word not in log
+
+
+@pytest.mark.real
+def test_the_printed_commands_work_as_they_stand(demo: Demo) -> None:
+    commands = demo.commands()
+    assert len(commands) == 11, commands
+    inbox, send, fourth, imap_refused, smtp_refused, idle, sessions, revoke, why, create, help_ = commands
+
+    def output(command: str) -> str:
+        done = demo.paste(command)
+        assert done.returncode == 0, (command, done)
+        return done.stdout
+
+    assert output(inbox).count("Message-ID:") == 3
+    assert output(send) == ""
+    assert "Subject: Sent through sidegate" in output(fourth)
+    shown = output(imap_refused)
+    assert re.search(rf"^< \* OK \[ALERT\] {REQUIRED}\r?$", shown, re.M), shown
+    assert re.search(rf"^< \S+ NO \[AUTHENTICATIONFAILED\] {REQUIRED}\r?$", shown, re.M), shown
+    assert re.fullmatch(rf"(< 534 5\.7\.9 {REQUIRED}\r?\n)+", output(smtp_refused))
+
+    idling = subprocess.Popen(["sh", "-c", idle], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert idling.stdout is not None
+    assert idling.stdout.readline().startswith("+")
+    assert "phone" in output(sessions)
+    closed: list[tuple[float, str]] = []
+    reader = threading.Thread(target=lambda: closed.extend((time.monotonic(), line) for line in idling.stdout or []))
+    reader.start()
+    revoked = demo.paste(revoke)
+    returned = time.monotonic()
+    assert revoked.returncode == 0, revoked
+    reader.join(20)
+    assert idling.wait(20) == 0
+    assert [line for _, line in closed][-1] == "the connection is closed\n"
+    assert closed[-1][0] < returned + 1
+    assert output(inbox).count("Message-ID:") == 3, "another app of the same person goes on"
+
+    assert "not_app_password" in output(why)
+    assert re.search("([a-z]{4}-){4}[a-z]{4}", output(create))
+    assert "Usage: sidegate" in output(help_)
+
+
+def test_mail_sent_appears_at_once_where_somebody_idles(demo: Demo) -> None:
+    secret = demo.facts["app_password"]["secret"]
+    with contextlib.closing(demo.imap(secret).socket()):
+        mail = demo.imap(secret)
+        count = int(mail.select()[1][0])
+        mail.send(b"i1 IDLE\r\n")
+        assert mail.readline().startswith(b"+")
+        with smtplib.SMTP_SSL(
+            "localhost", demo.facts["smtp"]["tls"], "laptop", context=demo.context, timeout=30
+        ) as out:
+            out.login("alice@example.org", secret)
+            out.sendmail("alice@example.org", ["alice@example.org", "bob@example.org"], "Subject: hi\r\n\r\nthere\r\n")
+        assert mail.readline() == b"* %d EXISTS\r\n" % (count + 1)
+        mail.send(b"DONE\r\n")
+        while not mail.readline().startswith(b"i1 OK"):
+            pass
+        assert mail.fetch(str(count + 1), "BODY[TEXT]")[1][0][1] == b"there\r\n"
+        mail.logout()
+
+
+def test_ctrl_c_leaves_no_process_no_folder_no_ready_file(tmp_path: Path) -> None:
+    it = Demo(tmp_path).wait()
+    before = it.members()
+    assert len(before) == 7
+    os.killpg(it.process.pid, signal.SIGINT)  # as a terminal does: the whole group hears it
+    assert it.process.wait(40) == 0
+    assert it.members() == set()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["output"]
+    assert "Traceback" not in it.text()
+
+
+def test_a_given_folder_is_kept_and_may_be_used_again(tmp_path: Path) -> None:
+    folder = tmp_path / "kept here"
+    secrets = []
+    for _ in range(2):
+        it = Demo(tmp_path, "--dir", str(folder)).wait()
+        secrets.append(it.facts["app_password"]["secret"])
+        assert it.imap(secrets[-1]).logout()[0] == "BYE"
+        it.process.terminate()
+        assert it.process.wait(40) == 0
+        assert it.members() == set()
+    assert secrets[0] != secrets[1]
+    assert (folder / "sidegate.db").exists()
+    assert not it.ready_file.exists()
+
+
+def test_nothing_outlives_a_killed_demo(tmp_path: Path) -> None:
+    it = Demo(tmp_path).wait()
+    it.process.kill()
+    it.process.wait()
+    wait_until(lambda: not it.members(), "all gone", 10)
+
+
+def test_what_cannot_work_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    it = Demo(tmp_path, "--dir", str(tmp_path / "file" / "below"))
+    assert it.process.wait(60) == 1
+    assert "choose another --dir" in it.text()
+    assert "Traceback" not in it.text()
+
+
+def test_a_part_that_dies_ends_the_demo_with_words(tmp_path: Path) -> None:
+    it = Demo(tmp_path).wait()
+    (backends,) = (pid for pid in it.members() if b"proxy.demo.backends" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(backends, signal.SIGKILL)
+    assert it.process.wait(40) == 1
+    assert "the embedded mail server ended with status -9" in it.text()
+    assert it.members() == set()
