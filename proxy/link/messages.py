@@ -113,7 +113,7 @@ class Program(Message):
 
 
 class RefusalRow(msgspec.Struct, array_like=True):
-    """Refusals that cost no question, counted over a second. `login_name` only where the bytes can be one, else empty."""
+    """Refusals that cost no question, counted over a second. `login_name` is empty where the bytes cannot be one."""
 
     protocol: str
     reason: str
