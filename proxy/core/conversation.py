@@ -171,6 +171,8 @@ class Conversation:
     def _asked(self, peer: Peer, ask: Ask) -> None:
         finding = self._finding(peer, ask)
         if finding is None:
+            why = "its front is not in the configuration any more"
+            _log.info("login refused", user="?", front=ask.front, rip=ask.address, detail=why, session=ask.session_id)
             peer.send(Refuse(ask.question, Reason.INTERNAL_ERROR))
             return
         try:

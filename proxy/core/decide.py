@@ -30,6 +30,8 @@ from proxy.store import accounts, app_passwords
 from proxy.store.errors import StoreUnavailable
 from proxy.store.threads import StoreThreads
 
+MAX_LOOKING = 512
+"""Attempts that wait for store and hash at once; beyond them the answer is busy, and warm logins go on."""
 MAX_ROUNDS = 8
 """Look-ups for one login while something changes under it; then the answer is busy."""
 
@@ -75,6 +77,7 @@ class Decider:
         self._memory = memory
         self._table = table
         self._clock = clock
+        self._looking = 0
         self.rules = Rules("", frozenset(), 0, 0)
         self.strategies: Mapping[str, LoginStrategy] = {}
         """By backend; with `rules`, set by every (re)load of the configuration."""
@@ -100,6 +103,9 @@ class Decider:
     async def by_looking_up(self, finding: Finding) -> Decision:
         """The verdict from store and hash. Registers the session of an Accepted before it returns."""
         assert finding.letters is not None
+        if self._looking >= MAX_LOOKING:
+            return Unavailable(Reason.BUSY, "too many logins wait for the store")
+        self._looking += 1
         try:
             for _ in range(MAX_ROUNDS):
                 changes = self._memory.changes
@@ -110,6 +116,8 @@ class Decider:
             return Unavailable(Reason.STORE_UNAVAILABLE, str(error))
         except Busy:
             return Unavailable(Reason.BUSY, "too many app passwords wait for verification")
+        finally:
+            self._looking -= 1
         return Unavailable(Reason.BUSY, "accounts and app passwords change faster than they can be read")
 
     async def _look_up(self, finding: Finding, letters: str) -> None:

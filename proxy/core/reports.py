@@ -47,6 +47,7 @@ class Reports:
 
     def configure(self, lines: int, window: float, shared_networks: tuple[str, ...]) -> None:
         """As many failure lines per network and window as the limits count refusals; shared networks by name."""
+        self._sum_up_lines()
         self._lines = LineBudget(lines, window)
         self._shared = NetworkSet(shared_networks)
 
@@ -155,11 +156,7 @@ class Reports:
 
     def sum_up(self) -> None:
         """Once a minute: the lines and records that stand for many."""
-        for key, count in self._lines.take():
-            network, _, name = key.partition(" ")
-            _log.info(
-                "logins refused", network=network, count=count, **({"fingerprint": self._print(name)} if name else {})
-            )
+        self._sum_up_lines()
         for (network, protocol, reason, account_id, account), total in self._sums.take():
             self._behind.audit(
                 AuditEvent(
@@ -173,6 +170,13 @@ class Reports:
                     reason=reason,
                     detail=f"count={total.count}",
                 )
+            )
+
+    def _sum_up_lines(self) -> None:
+        for key, count in self._lines.take():
+            network, _, name = key.partition(" ")
+            _log.info(
+                "logins refused", network=network, count=count, **({"fingerprint": self._print(name)} if name else {})
             )
 
     # ---- sessions ----------------------------------------------------------------------------

@@ -318,6 +318,19 @@ def test_too_many_verifications_are_busy(tmp_path: Path, monkeypatch: pytest.Mon
     play(tmp_path, script)
 
 
+def test_a_flood_of_guesses_does_not_queue_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        monkeypatch.setattr("proxy.core.decide.MAX_LOOKING", 3)
+        _, secret = disk.mint()
+        assert await reason(scene, peer, ask(secret, "s1")) == "accepted"
+        guesses = [reason(scene, peer, ask(a_secret(), question=10 + n)) for n in range(5)]
+        told = await asyncio.gather(*guesses, reason(scene, peer, ask(secret, "s2", question=2)))
+        assert sorted(told) == ["accepted"] + [Reason.BUSY] * 2 + [Reason.UNKNOWN_APP_PASSWORD] * 3
+        assert await reason(scene, peer, ask(a_secret(), question=20)) == Reason.UNKNOWN_APP_PASSWORD
+
+    play(tmp_path, script)
+
+
 def test_a_hash_that_cannot_be_read_is_our_fault(tmp_path: Path):
     async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
         from proxy.domain.secret import Secret
@@ -557,11 +570,13 @@ def test_a_flood_is_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         for _ in range(100):
             scene.says(peer, m.Refusals([row(f"user{n}", count=2) for n in range(10)], 0))
         await asyncio.sleep(0.5)
+        scene.reports.configure(60, 600.0, ())
         scene.reports.sum_up()
 
     play(tmp_path, script)
     lines = capsys.readouterr().err.splitlines()
     assert sum('event="login refused"' in line for line in lines) == 60
+    # also what a reload of the configuration finds is told
     (summary,) = [line for line in lines if 'event="logins refused"' in line]
     assert summary.endswith("network=203.0.113.9/32 count=1880")
 
