@@ -41,7 +41,3 @@ REFUSALS: Mapping[Shown, Refusal] = {
 def farewell(text: str) -> bytes:
     """The last line on a connection that the server ends (RFC 3501 section 7.1.5)."""
     return f"* BYE {text}\r\n".encode()
-
-
-UNAVAILABLE_FAREWELL = farewell("[UNAVAILABLE] Temporary failure, try again later")
-"""Instead of a greeting, when no login can be taken."""

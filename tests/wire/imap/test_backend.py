@@ -93,6 +93,25 @@ def test_starttls_forgets_the_greeting() -> None:
     )
 
 
+def test_dovecot_whose_auth_process_is_slow_greets_twice() -> None:
+    run_backend(
+        login(client_address="id"),
+        f"""
+        > connect tls
+        S: * OK Waiting for authentication process to respond..
+        C: {ID}
+        C: a AUTHENTICATE PLAIN
+        S: {DOVECOT}
+        S: * ID ("name" "Dovecot")
+        S: i OK ID completed.
+        S: + 
+        C: {PLAIN}
+        S: a OK [CAPABILITY {AFTER}] Logged in
+        + ready OK [CAPABILITY {AFTER}] Logged in
+        """,  # noqa: W291
+    )
+
+
 def test_starttls_is_not_asked_for_behind_implicit_tls() -> None:
     run_backend(
         login(starttls=True),

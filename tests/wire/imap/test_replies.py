@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.domain.verdicts import SHOWN, Reason, Shown
-from proxy.wire.imap.replies import REFUSALS, UNAVAILABLE_FAREWELL, farewell
+from proxy.wire.imap.replies import REFUSALS, farewell
 
 URL = "https://login.example.org/"
 
@@ -46,4 +46,3 @@ def test_braces_in_the_address_are_no_template() -> None:
 
 def test_farewell() -> None:
     assert farewell("App password revoked") == b"* BYE App password revoked\r\n"
-    assert UNAVAILABLE_FAREWELL == b"* BYE [UNAVAILABLE] Temporary failure, try again later\r\n"
