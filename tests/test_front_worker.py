@@ -9,13 +9,22 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.fronts.conftest import Rig, certificates, limits, make_rig, rig  # noqa: F401
+import pytest
+
+from tests.fronts.conftest import Rig, certificates, limits, make_rig  # noqa: F401
 from tests.support.fake_core import RIGHT
 
 
-def status(rig: Rig, seconds: float) -> bytes:  # noqa: F811
+@pytest.fixture
+def rig(make_rig: Callable[..., Rig]) -> Rig:  # noqa: F811
+    """A worker of its own for every test here."""
+    return make_rig()
+
+
+def status(rig: Rig, seconds: float) -> bytes:
     said = b""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0 and select.select([rig.status], [], [], left)[0]:  # type: ignore[attr-defined]
@@ -26,11 +35,11 @@ def status(rig: Rig, seconds: float) -> bytes:  # noqa: F811
     return said
 
 
-def test_ready_then_a_heartbeat_a_second(rig: Rig) -> None:  # noqa: F811
+def test_ready_then_a_heartbeat_a_second(rig: Rig) -> None:
     assert 2 <= status(rig, 3.5).count(b".") <= 4
 
 
-def test_a_stopped_process_does_not_beat(rig: Rig) -> None:  # noqa: F811
+def test_a_stopped_process_does_not_beat(rig: Rig) -> None:
     status(rig, 0.1)
     rig.process.send_signal(signal.SIGSTOP)
     time.sleep(0.2)
@@ -39,21 +48,21 @@ def test_a_stopped_process_does_not_beat(rig: Rig) -> None:  # noqa: F811
     rig.process.send_signal(signal.SIGCONT)
 
 
-def test_sigterm_ends_it(rig: Rig) -> None:  # noqa: F811
+def test_sigterm_ends_it(rig: Rig) -> None:
     rig.log_in()
     rig.process.terminate()
     assert rig.process.wait(5) == 0
     assert status(rig, 1).endswith(b"EOF")
 
 
-def test_it_ends_when_nobody_listens_to_its_heartbeat(rig: Rig) -> None:  # noqa: F811
+def test_it_ends_when_nobody_listens_to_its_heartbeat(rig: Rig) -> None:
     read_end = rig.status  # type: ignore[attr-defined]
     os.close(read_end)
     assert rig.process.wait(5) == 1
     rig.status = os.open("/dev/null", os.O_RDONLY)  # type: ignore[attr-defined]
 
 
-def test_it_ignores_ctrl_c_and_hangup(rig: Rig) -> None:  # noqa: F811
+def test_it_ignores_ctrl_c_and_hangup(rig: Rig) -> None:
     session = rig.log_in()
     rig.process.send_signal(signal.SIGINT)
     rig.process.send_signal(signal.SIGHUP)
@@ -97,7 +106,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_no_core_dump_no_ptrace_by_its_own_user_and_all_descriptors(rig: Rig) -> None:  # noqa: F811
+def test_no_core_dump_no_ptrace_by_its_own_user_and_all_descriptors(rig: Rig) -> None:
     pid = rig.process.pid
     assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
@@ -108,7 +117,7 @@ def test_no_core_dump_no_ptrace_by_its_own_user_and_all_descriptors(rig: Rig) ->
         assert RIGHT.encode() not in environ.read()
 
 
-def test_nothing_secret_is_logged(rig: Rig) -> None:  # noqa: F811
+def test_nothing_secret_is_logged(rig: Rig) -> None:
     """Not the app password, not the backend login, not what a client typed into the wrong field; at debug level."""
     client = rig.log_in()
     client.send(b"b NOOP\r\n")
@@ -137,7 +146,7 @@ def test_nothing_secret_is_logged(rig: Rig) -> None:  # noqa: F811
         assert secret not in log
 
 
-def test_a_worker_has_loaded_everything_before_ready(rig: Rig) -> None:  # noqa: F811
+def test_a_worker_has_loaded_everything_before_ready(rig: Rig) -> None:
     """Its folder may be replaced under it; and what it never imports cannot be reached from it."""
     program = (
         "import sys, proxy.front_worker\n"

@@ -87,6 +87,10 @@ class Leg:
     def watch(self, function: Callable[[], None]) -> None:
         """From now on `function` runs while there is something to read (level-triggered)."""
         self.on_readable = function
+        if not self._registered:
+            self._register()
+
+    def _register(self) -> None:
         if not self._registered and not self.closed:
             self._registered = True
             self._loop.add_reader(self._sock.fileno(), self._readable)
@@ -101,8 +105,9 @@ class Leg:
             self._flush()
         function = self.on_readable
         if function is None:
-            self._registered = False
-            self._loop.remove_reader(self._sock.fileno())
+            if not self._write_wants_read and not self.closed:
+                self._registered = False
+                self._loop.remove_reader(self._sock.fileno())
             return
         try:
             function()
@@ -211,6 +216,7 @@ class Leg:
             pass
         except ssl.SSLWantReadError:
             self._write_wants_read = True
+            self._register()
         except OSError as error:
             self.lose(words(error))
         return sent
@@ -270,7 +276,8 @@ class Leg:
 
     def accept_tls(self, context: ssl.SSLContext, done: Callable[[], None]) -> None:
         """Do a client's TLS handshake, then call `done`. A failed one loses the leg."""
-        self._tls = context._wrap_socket(self._sock, True, owner=self)  # type: ignore[attr-defined]
+        owner = self if context.sni_callback is not None else None
+        self._tls = context._wrap_socket(self._sock, True, owner=owner)  # type: ignore[attr-defined]
         self._handshake(done)
 
     def connect_tls(self, context: ssl.SSLContext, server_name: str, done: Callable[[], None]) -> None:

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.link.messages import BackendSetting, FrontSetting, LimitSetting, TlsFiles
-from tests.support.fake_backend import FakeBackend, Peer, imap_echo
-from tests.support.fake_core import FakeCore, welcome
+from proxy.link.messages import BackendSetting, Census, FrontSetting, LimitSetting, TakeCensus, TlsFiles
+from tests.support.fake_backend import FakeBackend, Peer, imap_echo, smtp_greet
+from tests.support.fake_core import FakeCore, accept_all, welcome
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +67,7 @@ class Rig:
     process: subprocess.Popen[bytes]
     log: Path
     peers: list[Peer] = field(default_factory=list)
+    log_start: int = 0
 
     def client_context(self, *, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.certificates.ca))
@@ -116,13 +117,46 @@ class Rig:
             time.sleep(0.01)
 
     def logged(self, text: str) -> bool:
-        return text in self.log.read_text(errors="replace")
+        """Since the test began."""
+        return text.encode() in self.log.read_bytes()[self.log_start :]
+
+    def reset(self) -> None:
+        """Ready for the next test: nobody connected, nothing said, scripts and verdicts as at the start."""
+        for peer in self.peers:
+            with contextlib.suppress(OSError):
+                peer.close()
+        self.peers.clear()
+        self.imap.script, self.smtp.script = imap_echo, smtp_echo
+        self.imap.heard.clear()
+        self.core.decide = accept_all
+        for attempt in range(1000):
+            self.core.send(TakeCensus(attempt))
+            (census,) = self.core.wait(Census, where=lambda m, n=attempt: m.census == n)  # type: ignore[misc]
+            if not census.sessions:  # type: ignore[union-attr]
+                break
+            time.sleep(0.02)
+        self.core.clear()
+        self.log_start = self.log.stat().st_size
+
+
+def quick_limits() -> LimitSetting:
+    return LimitSetting(refusal_delay=0.05, question_timeout=0.5, connect_timeout=1.0, backend_timeout=1.0)
 
 
 @pytest.fixture
 def limits() -> LimitSetting:
-    """Overridden (indirectly or by name) where a test needs others."""
-    return LimitSetting(refusal_delay=0.05, question_timeout=0.5, connect_timeout=1.0, backend_timeout=1.0)
+    """For make_rig; a test changes what it needs otherwise."""
+    return quick_limits()
+
+
+def smtp_echo(peer: Peer) -> None:
+    """After login answers 250 to everything but QUIT."""
+    smtp_greet(peer)
+    while line := peer.line():
+        quit_ = line[:4].upper() == b"QUIT"
+        peer.send(b"221 2.0.0 Bye\r\n" if quit_ else b"250 2.0.0 Ok\r\n")
+        if quit_:
+            return
 
 
 @dataclass
@@ -138,11 +172,12 @@ class Shape:
     prefix: list[str] = field(default_factory=list)
     buffers: int | None = None
     smtp_client_address: str = "xclient"
+    smtp_script: Callable[[Peer], None] = smtp_echo
 
 
 def start_rig(tmp_path: Path, certificates: Certificates, shape: Shape) -> Rig:
     imap = FakeBackend(imap_echo, rcvbuf=shape.buffers)
-    smtp = FakeBackend(lambda peer: None)
+    smtp = FakeBackend(shape.smtp_script)
     fronts, listeners, ports = [], {}, {}
     for name, protocol, tls in (
         ("imaps", "imap", "implicit"),
@@ -237,6 +272,15 @@ def make_rig(tmp_path: Path, certificates: Certificates, limits: LimitSetting) -
         stop_rig(rig)
 
 
+@pytest.fixture(scope="module")
+def shared_rig(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Rig]:
+    rig = start_rig(tmp_path_factory.mktemp("rig"), certificates, Shape(quick_limits()))
+    yield rig
+    stop_rig(rig)
+
+
 @pytest.fixture
-def rig(make_rig: Callable[..., Rig]) -> Rig:
-    return make_rig()
+def rig(shared_rig: Rig) -> Rig:
+    """One worker for a whole module: a process of one's own costs a second. Tests that break it take make_rig."""
+    shared_rig.reset()
+    return shared_rig

@@ -63,11 +63,11 @@ def test_only_the_named_sessions_end_and_are_counted(by_name: Rig) -> None:
     assert len(rig.core.of(Ended)) == 4
 
 
-def test_a_thousand_sessions_are_cut_together(by_name: Rig) -> None:
-    clients = [log_in(by_name, 7) for _ in range(100)]
+def test_many_sessions_are_cut_together(by_name: Rig) -> None:
+    clients = [log_in(by_name, 7) for _ in range(50)]
     start = time.monotonic()
     by_name.core.send(Cut(1, [7], [], []))
-    assert done(by_name, 1) == CutDone(1, 100)
+    assert done(by_name, 1) == CutDone(1, 50)
     assert time.monotonic() - start < 1
     assert all(client.rest() == BYE for client in clients)
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import pytest
+
 from proxy.link.messages import LimitSetting
 from tests.fronts.conftest import Rig
+
+
+@pytest.fixture
+def rig(make_rig: Callable[..., Rig]) -> Rig:
+    """A worker of its own for every test here."""
+    return make_rig()
 
 
 def processor_time(rig: Rig) -> float:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+
+import pytest
 
 from proxy.link.messages import Accept, Ask, Ended, Hello, Refusals, Reload
 from tests.fronts.conftest import Rig
@@ -10,6 +13,12 @@ from tests.support.fake_backend import Peer
 from tests.support.fake_core import RIGHT, accept_all, plain_login
 
 UNAVAILABLE = b"NO [UNAVAILABLE] Temporary authentication failure\r\n"
+
+
+@pytest.fixture
+def rig(make_rig: Callable[..., Rig]) -> Rig:
+    """A worker of its own for every test here."""
+    return make_rig()
 
 
 def try_login(client: Peer, tag: bytes) -> bytes:

