@@ -85,12 +85,11 @@ def _demo(root: Path, ready_file: Path | None, cleanup: contextlib.ExitStack, *,
         ports, sockets = hold(held)
         imap, smtp = held.enter_context(listening()), held.enter_context(listening())
         layout = lay_out(root, ports, imap.getsockname()[1], smtp.getsockname()[1])
+        backends, ready = _start_backends(layout, imap, smtp, cleanup)
         _sidegate(layout, "init")
-        backends = _start_backends(layout, imap, smtp, cleanup)
+        _wait_for(ready, layout)
         supervisor = _start_supervisor(layout, sockets, cleanup)
-    for account in ACCOUNTS:
-        _add(layout, account)
-    curl, phone = (_mint(layout, ACCOUNTS[0].address, name) for name in ("curl", "phone"))
+    curl, phone = _prepare(layout)
     print(greeting(layout, ports, ACCOUNTS, curl, phone, kept=kept), flush=True)
     if ready_file is not None:
         _write_whole(ready_file, json.dumps(facts(layout, ports, ACCOUNTS, curl), indent=2) + "\n")
@@ -104,8 +103,8 @@ def _demo(root: Path, ready_file: Path | None, cleanup: contextlib.ExitStack, *,
 
 def _start_backends(
     layout: Layout, imap: socket.socket, smtp: socket.socket, cleanup: contextlib.ExitStack
-) -> subprocess.Popen[bytes]:
-    """The process, ready; it gets the sockets and ends with us."""
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The process, which gets the sockets and ends with us, and the descriptor on which it will say ready."""
     status, theirs = os.pipe()
     cleanup.callback(os.close, status)
     fds = {"--imap-fd": imap.fileno(), "--smtp-fd": smtp.fileno(), "--status-fd": theirs}
@@ -122,9 +121,12 @@ def _start_backends(
         )
     os.close(theirs)
     cleanup.callback(_end, process)
+    return process, status
+
+
+def _wait_for(status: int, layout: Layout) -> None:
     if not select.select([status], [], [], START_WITHIN)[0] or os.read(status, 1) != b"R":
         raise DemoFailed(f"the embedded mail server does not start:\n{_tail(layout)}")
-    return process
 
 
 def _start_supervisor(
@@ -177,19 +179,23 @@ def _sidegate(layout: Layout, *arguments: str, stdin: str = "") -> str:
     return done.stdout
 
 
-def _add(layout: Layout, account: DemoAccount) -> None:
-    known = json.loads(_sidegate(layout, "accounts", "list", "--json"))
-    if not any(row["account"] == account.address for row in known):  # a folder of an earlier demo has them
-        options = ["--name", account.name, *(["--admin"] if account.admin else []), "--password-file", "-"]
-        _sidegate(layout, "accounts", "add", account.address, *options, stdin=account.password + "\n")
+def _prepare(layout: Layout) -> tuple[Minted, Minted]:
+    """Accounts and app passwords. A folder of an earlier demo has the accounts; its secrets were shown once, then."""
+    known = {row["account"] for row in json.loads(_sidegate(layout, "accounts", "list", "--json"))}
+    for account in ACCOUNTS:
+        if account.address not in known:
+            options = ["--name", account.name, *(["--admin"] if account.admin else []), "--password-file", "-"]
+            _sidegate(layout, "accounts", "add", account.address, *options, stdin=account.password + "\n")
+    alice = ACCOUNTS[0].address
+    live = json.loads(_sidegate(layout, "passwords", "list", alice, "--json")) if alice in known else []
 
+    def mint(name: str) -> Minted:
+        if any(row["name"] == name and not row["revoked"] for row in live):
+            _sidegate(layout, "passwords", "revoke", alice, name)
+        made: dict[str, Any] = json.loads(_sidegate(layout, "passwords", "create", alice, name, "--json"))
+        return Minted(alice, name, made["secret"])
 
-def _mint(layout: Layout, account: str, name: str) -> Minted:
-    live = json.loads(_sidegate(layout, "passwords", "list", account, "--json"))
-    if any(row["name"] == name and not row["revoked"] for row in live):  # its secret was shown once, long ago
-        _sidegate(layout, "passwords", "revoke", account, name)
-    made: dict[str, Any] = json.loads(_sidegate(layout, "passwords", "create", account, name, "--json"))
-    return Minted(account, name, made["secret"])
+    return mint("curl"), mint("phone")
 
 
 def _write_whole(path: Path, text: str) -> None:

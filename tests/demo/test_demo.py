@@ -4,96 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import imaplib
-import json
 import os
 import re
 import signal
 import smtplib
-import ssl
 import stat
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from tests.peers.process import wait_until
+from tests.support.demo import ROOT, Demo
 
-ROOT = Path(__file__).parents[2]
 PORTAL = r"http://127\.0\.0\.1:\d+/"
 REQUIRED = f"Application-specific password required: {PORTAL}"
-
-
-class Demo:
-    """A running demo, in a process group of its own as at a terminal."""
-
-    def __init__(self, root: Path, *options: str) -> None:
-        self.ready_file = root / "ready.json"
-        self.output = root / "output"
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "proxy", "demo", "--ready-file", str(self.ready_file), *options],
-                cwd=ROOT,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env={**os.environ, "TMPDIR": str(root)},
-            )
-
-    def wait(self) -> Demo:
-        def ready() -> bool:
-            assert self.process.poll() is None, self.text()
-            return self.ready_file.exists()
-
-        wait_until(ready, "the ready file", 90)
-        self.facts: dict[str, Any] = json.loads(self.ready_file.read_text())
-        self.directory = Path(self.facts["config"]).parent
-        self.context = ssl.create_default_context(cafile=self.facts["ca"])
-        return self
-
-    def text(self) -> str:
-        return self.output.read_text()
-
-    def commands(self) -> list[str]:
-        """Everything that is printed to be pasted: paragraphs that begin with a program."""
-        paragraphs = self.text().split("\n\n")
-        return [text for text in paragraphs if re.match(r"(curl|printf|/\S*python\S*) ", text)]
-
-    def members(self) -> set[int]:
-        """Processes of its session, by pid."""
-        found = set()
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                state, _, _, session = path.read_text().rpartition(")")[2].split()[:4]
-                if int(session) == self.process.pid and state != "Z":
-                    found.add(int(path.parent.name))
-        return found
-
-    def paste(self, command: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["sh", "-c", command],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    def imap(self, secret: str) -> imaplib.IMAP4:
-        client = imaplib.IMAP4_SSL("localhost", self.facts["imap"]["tls"], ssl_context=self.context, timeout=30)
-        client.login("alice", secret)  # a bare name means the default domain
-        return client
-
-    def end(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(40)
 
 
 @pytest.fixture(scope="module")
@@ -248,26 +177,28 @@ def test_ctrl_c_leaves_no_process_no_folder_no_ready_file(tmp_path: Path) -> Non
     assert "Traceback" not in it.text()
 
 
-def test_a_given_folder_is_kept_and_may_be_used_again(tmp_path: Path) -> None:
+def test_a_given_folder_is_kept_even_after_a_kill_and_may_be_used_again(tmp_path: Path) -> None:
     folder = tmp_path / "kept here"
-    secrets = []
-    for _ in range(2):
-        it = Demo(tmp_path, "--dir", str(folder)).wait()
-        secrets.append(it.facts["app_password"]["secret"])
-        assert it.imap(secrets[-1]).logout()[0] == "BYE"
-        it.process.terminate()
-        assert it.process.wait(40) == 0
-        assert it.members() == set()
-    assert secrets[0] != secrets[1]
+    first = Demo(tmp_path, "--dir", str(folder)).wait()
+    first.process.kill()
+    first.process.wait()
+    wait_until(lambda: not first.members(), "nothing that outlives a killed demo", 10)
+    first.ready_file.unlink()
+    second = Demo(tmp_path, "--dir", str(folder)).wait()
+    assert second.facts["app_password"]["secret"] != first.facts["app_password"]["secret"]
+    assert second.imap(second.facts["app_password"]["secret"]).logout()[0] == "BYE"
+    with pytest.raises(imaplib.IMAP4.error, match="App password not accepted"):
+        second.imap(first.facts["app_password"]["secret"])
+
+    (backends,) = (
+        pid for pid in second.members() if b"proxy.demo.backends" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
+    os.kill(backends, signal.SIGKILL)
+    assert second.process.wait(40) == 1, "a part that dies ends the demo, with words"
+    assert "the embedded mail server ended with status -9" in second.text()
+    assert second.members() == set()
     assert (folder / "sidegate.db").exists()
-    assert not it.ready_file.exists()
-
-
-def test_nothing_outlives_a_killed_demo(tmp_path: Path) -> None:
-    it = Demo(tmp_path).wait()
-    it.process.kill()
-    it.process.wait()
-    wait_until(lambda: not it.members(), "all gone", 10)
+    assert not second.ready_file.exists()
 
 
 def test_what_cannot_work_is_one_sentence(tmp_path: Path) -> None:
@@ -276,12 +207,3 @@ def test_what_cannot_work_is_one_sentence(tmp_path: Path) -> None:
     assert it.process.wait(60) == 1
     assert "choose another --dir" in it.text()
     assert "Traceback" not in it.text()
-
-
-def test_a_part_that_dies_ends_the_demo_with_words(tmp_path: Path) -> None:
-    it = Demo(tmp_path).wait()
-    (backends,) = (pid for pid in it.members() if b"proxy.demo.backends" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    os.kill(backends, signal.SIGKILL)
-    assert it.process.wait(40) == 1
-    assert "the embedded mail server ended with status -9" in it.text()
-    assert it.members() == set()
