@@ -1,0 +1,71 @@
+"""What README and docs/backends tell people to write is taken by the parser."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from proxy.config import load
+from tests.support.sidegate import Certificates
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "backends").glob("*.md"))]
+FENCE = re.compile(r"^( *)```yaml\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+
+def snippets() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for indent, body in FENCE.findall(page.read_text()):
+            found.append((page.name, "\n".join(line.removeprefix(indent) for line in body.splitlines())))
+    return found
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    root = tmp_path_factory.mktemp("docs")
+    certificates = Certificates(root / "tls")
+    return {
+        "root": root,
+        "tls": {"certificate": str(certificates.certificate), "key": str(certificates.key)},
+        "portal": {"url": "https://login.example.org"},
+        "default_domain": "example.org",
+    }
+
+
+@pytest.mark.parametrize(("page", "text"), snippets())
+def test_a_snippet_is_a_configuration(page: str, text: str, base: dict[str, Any]) -> None:
+    root: Path = base["root"]
+    if text.startswith(" "):  # some lines of a backend, shown without what surrounds them
+        protocol = "smtp" if page == "postfix.md" else "imap"
+        text = (
+            f"backends:\n  it:\n    protocol: {protocol}\n    address: '127.0.0.1:1'\n"
+            "    tls: none\n    username: '{local}'\n" + "\n".join("    " + line.strip() for line in text.splitlines())
+        )
+    settings = yaml.safe_load(text)
+    settings["tls"] = base["tls"]
+    for key in ("portal", "default_domain"):
+        settings.setdefault(key, base[key])
+    for name, backend in settings["backends"].items():
+        front = {"protocol": backend["protocol"], "listen": "[::1]:1993", "tls": "implicit", "backend": name}
+        if "fronts" not in settings:
+            settings["fronts"] = [front]
+        password = backend["login"].get("password_file")
+        if password:
+            path = root / Path(password).name
+            path.write_text("secret")
+            path.chmod(0o600)
+            backend["login"]["password_file"] = str(path)
+    file = root / "sidegate.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    file.chmod(0o600)
+    config = load(file)
+    assert set(config.backends) == set(settings["backends"])
+
+
+def test_there_are_snippets() -> None:
+    assert {page for page, _ in snippets()} == {"README.md", "dovecot.md", "postfix.md", "static.md"}
