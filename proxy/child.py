@@ -27,10 +27,11 @@ class _Timers(Interface):
     def call_later(self, delay: float, callback: Callable[[], object]) -> object: ...
 
 
-def settle(status_fd: int | None) -> None:
-    """First thing in a child's main(): die with the parent, leave no core file, leave Ctrl-C to the supervisor.
+def settle(status_fd: int | None, *, farewell: signal.Signals = signal.SIGKILL) -> None:
+    """First thing in a child's main(): end with the parent, leave no core file, leave Ctrl-C to the supervisor.
 
-    Without a status pipe (started by hand) only the core file is ruled out.
+    `farewell` is the signal that the parent's death sends. Without a status pipe (started by hand) only the core file
+    is ruled out.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prctl(_PR_SET_DUMPABLE, 0)  # no ptrace, no /proc/PID/mem for other processes of this uid
@@ -40,16 +41,16 @@ def settle(status_fd: int | None) -> None:
     os.set_blocking(status_fd, False)
     # A terminal's Ctrl-C reaches the whole process group; the supervisor decides in which order it stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent()
+    die_with_parent(farewell)
     poll = select.poll()
     poll.register(status_fd, 0)
     if poll.poll(0):  # POLLERR: the parent died before prctl was in force
         os._exit(1)
 
 
-def die_with_parent() -> None:
-    """SIGKILL for this process as soon as its parent is gone. A parent that is gone already goes unnoticed."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(farewell: signal.Signals = signal.SIGKILL) -> None:
+    """`farewell` for this process as soon as its parent is gone. A parent that is gone already goes unnoticed."""
+    _prctl(_PR_SET_PDEATHSIG, farewell)
 
 
 def _prctl(option: int, value: int) -> None:

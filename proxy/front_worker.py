@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ctypes
 import gc
 import os
-import resource
 import signal
 import socket
 import sys
@@ -23,26 +21,15 @@ from collections.abc import Sequence
 import uvloop
 from twisted.internet import asyncioreactor
 
-from proxy import logs
+from proxy import child, logs
 from proxy.fronts.listeners import Listeners, raise_descriptor_limit
 from proxy.fronts.probes import Probes
 from proxy.fronts.worker import Worker
 
 REPORT_INTERVAL = 1.0
-"""Seconds between heartbeats, and between reports of refusals."""
-
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
+"""Seconds between reports of refusals."""
 
 _log = logs.get("front")
-
-
-def harden() -> None:
-    """No core dump, no ptrace by the same uid, and no life after the supervisor's."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -66,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or until the supervisor is gone."""
     arguments = _arguments(argv)
     logs.setup(arguments.log_level)
-    harden()
+    child.settle(arguments.status_fd, farewell=signal.SIGTERM)  # sessions get their goodbye
     capacity = raise_descriptor_limit()
 
     loop = uvloop.new_event_loop()
@@ -75,10 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from twisted.internet import reactor  # only exists after install()
     from twisted.internet.task import LoopingCall
 
-    status = arguments.status_fd
-    os.set_blocking(status, False)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the core sends new settings
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor decides
 
     worker = Worker(loop, arguments.link)
     listeners = Listeners(worker, _listening(arguments.listen), capacity)
@@ -95,27 +79,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             listeners.stop()
             reactor.callWhenRunning(reactor.stop)  # type: ignore[misc]
 
-    def tell(byte: bytes) -> None:
-        try:
-            os.write(status, byte)
-        except BlockingIOError:
-            pass  # it has heartbeats enough to read
-        except OSError:
-            _log.error("the supervisor is gone")
-            os._exit(1)
+    def orphaned() -> None:
+        _log.error("the supervisor is gone")
+        os._exit(1)
 
     def configured() -> None:
         nonlocal ready
         if not ready and worker.fronts:
             ready = True
             listeners.start()
-            tell(b"R")
+            child.report_ready(loop, arguments.status_fd, orphaned)
         probes.restart()
-
-    def beat() -> None:
-        if ready:
-            tell(b".")
-        worker.report_refusals()
 
     worker.on_settings = configured
     # The loop loses a signal that comes before it runs, and the supervisor may already be gone.
@@ -123,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     loop.add_signal_handler(signal.SIGTERM, stop)
     loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, {signal.SIGTERM})
     worker.link.start()
-    LoopingCall(beat).start(REPORT_INTERVAL, now=False)
+    LoopingCall(worker.report_refusals).start(REPORT_INTERVAL, now=False)
     gc.collect()
     gc.freeze()
     reactor.run(installSignalHandlers=False)  # type: ignore[call-arg, misc]
