@@ -120,7 +120,7 @@ def _explain(error: OSError, port: int) -> str:
         case errno.EACCES | errno.EPERM:
             return (
                 "no permission; ports below 1024 need root, CAP_NET_BIND_SERVICE or the systemd socket unit "
-                "(systemd/sidegate.socket)"
+                "(systemd/sidegate-front.socket)"
             )
         case errno.EADDRNOTAVAIL:
             return "this machine does not have that address; see: ip address"
