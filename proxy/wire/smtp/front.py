@@ -184,7 +184,7 @@ class SmtpFront:
             return self._close(replies.NOT_SMTP, "not an SMTP client")
         if not self._tls:
             tls_first: list[FrontEvent] = [Send(self._texts.refusals[Shown.TLS_FIRST])]
-            return [AttemptRefused(Shown.TLS_FIRST, _mechanism(argument)), *tls_first] if verb == b"AUTH" else tls_first
+            return [*tls_first, AttemptRefused(Shown.TLS_FIRST, _mechanism(argument))] if verb == b"AUTH" else tls_first
         if verb in _NEEDS_EHLO and not self._greeted:
             return [Send(replies.EHLO_FIRST)]
         if verb == b"AUTH":
@@ -232,7 +232,7 @@ class SmtpFront:
         response = sasl.decode_base64(line)
         if response is None:
             self._sasl = None
-            return [AttemptRefused(Shown.NOT_APP_PASSWORD, self._mechanism), Send(replies.NOT_BASE64)]
+            return [Send(replies.NOT_BASE64), AttemptRefused(Shown.NOT_APP_PASSWORD, self._mechanism)]
         return self._step(machine, response)
 
     def _step(self, machine: sasl.SaslServer, response: bytes | None) -> list[FrontEvent]:

@@ -158,11 +158,11 @@ def test_cancel_and_rubbish_in_auth():
         C: AUTH LOGIN
         S: 334 VXNlcm5hbWU6
         C: not base64!
+        S: 501 5.5.2 Cannot decode response
         + refused not_app_password LOGIN
-        S: 501 5.5.2 Cannot decode response
         C: AUTH PLAIN YWxpY2U
-        + refused not_app_password PLAIN
         S: 501 5.5.2 Cannot decode response
+        + refused not_app_password PLAIN
         C: AUTH GSSAPI
         S: 504 5.5.4 Unrecognized authentication type
         C: AUTH
@@ -192,11 +192,11 @@ def test_before_tls_there_is_nothing_but_starttls():
         S: 250-mx.example.org
         S: 250 STARTTLS
         C: AUTH PLAIN {ALICE}
+        S: 530 5.7.0 Must issue a STARTTLS command first
         + refused tls_first PLAIN
-        S: 530 5.7.0 Must issue a STARTTLS command first
         C: AUTH \x7fWHATEVER
-        + refused tls_first ?
         S: 530 5.7.0 Must issue a STARTTLS command first
+        + refused tls_first ?
         C: MAIL FROM:<a@example.org>
         S: 530 5.7.0 Must issue a STARTTLS command first
         C: STARTTLS now
