@@ -50,24 +50,26 @@ class Layout:
     certificates: Certificates
     master_password: Path
     log: Path
+    run: Path
 
 
-def lay_out(directory: Path, ports: Ports, imap_backend: int, smtp_backend: int) -> Layout:
-    """Write everything `sidegate init` and `sidegate serve` need into `directory`; certificates there are kept."""
+def lay_out(directory: Path, run: Path, ports: Ports, imap_backend: int, smtp_backend: int) -> Layout:
+    """Write everything `sidegate init` and `sidegate serve` need into `directory`; sockets go to `run`."""
     directory.chmod(0o700)
-    for name in ("state", "run"):
-        (directory / name).mkdir(mode=0o700, exist_ok=True)
+    for folder in (directory / "state", run):
+        folder.mkdir(mode=0o700, exist_ok=True)
     layout = Layout(
         directory / "sidegate.yaml",
         make_certificates(directory),
         directory / "master-password",
         directory / "sidegate.log",
+        run,
     )
     _write_secret(layout.master_password, secrets.token_urlsafe(24) + "\n")
     quoted = {  # a JSON string is a YAML string
         "store": f"sqlite:{directory}/sidegate.db",
         "state": str(directory / "state"),
-        "run": str(directory / "run"),
+        "run": str(run),
         "certificate": str(layout.certificates.certificate),
         "key": str(layout.certificates.key),
         "password": str(layout.master_password),

@@ -29,6 +29,9 @@ ACCOUNTS = (
 START_WITHIN = 90.0
 """Seconds; a busy machine takes its time over imports."""
 STOP_WITHIN = 15.0
+NOTIFY_SOCKET = "notify.sock"
+SOCKET_PATH_BYTES = 107
+"""Of a unix socket's address, without its NUL (unix(7))."""
 
 
 class DemoFailed(Exception):
@@ -80,11 +83,20 @@ def _folder(directory: Path | None) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
+def _run_dir(root: Path, cleanup: contextlib.ExitStack) -> Path:
+    """Where the sockets go: into the folder, unless their addresses would be too long."""
+    run = root / "run"
+    if len(os.fsencode(run / NOTIFY_SOCKET)) <= SOCKET_PATH_BYTES:
+        return run
+    short = tempfile.TemporaryDirectory(prefix="sidegate-run-", dir="/tmp", ignore_cleanup_errors=True)
+    return Path(cleanup.enter_context(short))
+
+
 def _demo(root: Path, ready_file: Path | None, cleanup: contextlib.ExitStack, *, kept: bool) -> None:
     with contextlib.ExitStack() as held:
         ports, sockets = hold(held)
         imap, smtp = held.enter_context(listening()), held.enter_context(listening())
-        layout = lay_out(root, ports, imap.getsockname()[1], smtp.getsockname()[1])
+        layout = lay_out(root, _run_dir(root, cleanup), ports, imap.getsockname()[1], smtp.getsockname()[1])
         backends, ready = _start_backends(layout, imap, smtp, cleanup)
         _sidegate(layout, "init")
         _wait_for(ready, layout)
@@ -134,7 +146,7 @@ def _start_supervisor(
 ) -> subprocess.Popen[bytes]:
     """The process, once every front accepts; it says so as it would to systemd."""
     fds = [sock.fileno() for sock in sockets]
-    heard = layout.config.parent / "run" / "notify.sock"
+    heard = layout.run / NOTIFY_SOCKET
     heard.unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified, layout.log.open("ab") as log:
         notified.bind(str(heard))

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from proxy.demo.main import _run_dir
 from tests.peers.process import wait_until
 from tests.support.demo import ROOT, Demo
 
@@ -207,3 +208,12 @@ def test_what_cannot_work_is_one_sentence(tmp_path: Path) -> None:
     assert it.process.wait(60) == 1
     assert "choose another --dir" in it.text()
     assert "Traceback" not in it.text()
+
+
+def test_a_deep_folder_has_its_sockets_elsewhere(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as cleanup:
+        assert _run_dir(tmp_path, cleanup) == tmp_path / "run"
+        run = _run_dir(tmp_path / ("deep" * 25), cleanup)
+        assert run.is_dir()
+        assert len(str(run / "admin.sock")) < 60
+    assert not run.exists()
