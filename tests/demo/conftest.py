@@ -1,4 +1,4 @@
-"""A short temp folder: the demo makes unix sockets in it, whose addresses hold 107 bytes, and pytest-xdist nests deep."""
+"""A short temp folder: unix sockets are made in it, whose addresses hold 107 bytes, and pytest-xdist nests deep."""
 
 from __future__ import annotations
 

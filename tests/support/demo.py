@@ -51,7 +51,7 @@ class Demo:
     def commands(self) -> list[str]:
         """Everything that is printed to be pasted: paragraphs that begin with a program."""
         paragraphs = self.text().split("\n\n")
-        return [text for text in paragraphs if re.match(r"(curl|printf|/\S*python\S*|\S*sidegate) ", text)]
+        return [text for text in paragraphs if re.match(r"(curl|printf|/\S*python\S*|\S*/sidegate) ", text)]
 
     def members(self) -> set[int]:
         """Processes of its session, by pid."""
