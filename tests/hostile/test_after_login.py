@@ -131,7 +131,7 @@ def test_what_a_client_calls_itself_is_one_token_for_the_backend(stand: Stand, h
 
 def test_commands_behind_an_imap_login_run_after_it(stand: Stand) -> None:
     talk = stand.talk("imap")
-    stand.logins += 1
+    stand.earn()
     talk.send(f'a LOGIN "{ALICE}" {stand.right}\r\nb SELECT INBOX\r\nc LOGIN root x\r\n')
     assert talk.until("a ")[-1].endswith("Logged in")
     assert talk.until("c ") == ["* ECHO SELECT INBOX", "b OK done", "* ECHO LOGIN root x", "c OK done"]
@@ -144,7 +144,7 @@ def test_a_revoke_between_the_right_secret_and_the_ok_wins(stand: Stand) -> None
     script, stand.mail.script = stand.mail.script, lambda peer: time.sleep(4)
     try:
         talk = stand.talk("imap")
-        stand.logins += 1
+        stand.earn()
         talk.send(f'a LOGIN "{ALICE}" {secret}')
         wait_until(lambda: stand.contacts() == stand.earned(), "the backend asked")
         started = time.monotonic()

@@ -72,7 +72,7 @@ def test_no_other_spelling_leads_to_an_account(stand: Stand, protocol: str) -> N
 def test_every_spelling_of_the_address_does(stand: Stand) -> None:
     for name in GOOD_NAMES:
         talk = stand.talk("imap")
-        stand.logins += 1
+        stand.earn()
         assert talk.imap(f"AUTHENTICATE PLAIN {plain(name, stand.right)}")[-1].startswith("t OK "), name
         talk.close()
     messages = [peer.login.split()[-1] for peer in stand.mail.connections if hasattr(peer, "login")]
@@ -138,5 +138,5 @@ def test_nobody_logs_in_as_somebody_else(stand: Stand, protocol: str) -> None:
     for other, found in zip(others, answers, strict=True):
         assert found == refused(protocol, NOT_ACCEPTED), other
     for itself in ("alice", "ALICE", "alice@example.org", "Alice@EXAMPLE.org"):
-        stand.logins += 1
+        stand.earn()
         assert stand.refusal(protocol, "alice", stand.right, authzid=itself)[-1].startswith(("t OK ", "235 ")), itself

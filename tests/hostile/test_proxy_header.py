@@ -41,7 +41,7 @@ def behind(stand: Stand, protocol: str, header: bytes, *, source: str = BALANCER
 def test_the_client_behind_the_balancer_is_the_client_everywhere(stand: Stand, header: bytes) -> None:
     talk = behind(stand, "imap", header)
     talk.line()
-    stand.logins += 1
+    stand.earn()
     assert talk.imap(f'LOGIN "{ALICE}" {stand.right}')[-1].startswith("t OK ")
     (session,) = [row for row in stand.gate.json("sessions", "list", ALICE) if CLIENT in str(row["client"])]
     assert f"rip={CLIENT} " in stand.gate.log()
@@ -51,7 +51,7 @@ def test_the_client_behind_the_balancer_is_the_client_everywhere(stand: Stand, h
     smtp = behind(stand, "smtp", header)
     smtp.line()
     smtp.smtp("EHLO x")
-    stand.logins += 1
+    stand.earn()
     assert smtp.smtp(f"AUTH PLAIN {plain(ALICE, stand.right)}")[0].startswith("235 ")
     assert f"ADDR={CLIENT} ".encode() in stand.submission.xclient[-1]
     smtp.close()
@@ -61,7 +61,7 @@ def test_networks_of_an_app_password_are_those_of_the_client(stand: Stand) -> No
     secret = stand.mint(ALICE, "only there", "--network", f"{CLIENT}/32")
     talk = behind(stand, "imap", V1)
     talk.line()
-    stand.logins += 1
+    stand.earn()
     assert talk.imap(f'LOGIN "{ALICE}" {secret}')[-1].startswith("t OK ")
     talk.close()
     local = behind(stand, "imap", LOCAL)
