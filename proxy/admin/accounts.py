@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from proxy.admin import values
+from proxy.admin import backend_names, values
 from proxy.admin.cutting import Revoked, write_then_cut
 from proxy.admin.desk import Actor, Conflict, Desk, Invalid
 from proxy.admin.lookup import account_named, account_pages, change, note, note_all, person_named
@@ -100,6 +100,10 @@ async def add(desk: Desk, actor: Actor, wanted: Wanted) -> AccountDetail:
     def write(c: Connection) -> AccountDetail:
         owner = person_named(c, desk, wanted.owner) if wanted.owner is not None else None
         members = [person_named(c, desk, member) for member in wanted.members]
+        if (other := backend_names.holder(c, desk.config, new)) is not None:
+            raise Conflict(
+                f"a backend would take {new.address} for {other}: give it another backend name", code="name_taken"
+            )
         try:
             account = store.add(c, with_owner(new, owner))
         except NameTaken as error:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
+from proxy.admin import backend_names
 from proxy.admin.accounts import taken, with_owner
 from proxy.admin.desk import Actor, Conflict, Desk
 from proxy.admin.import_file import Known, Row
@@ -70,8 +71,8 @@ async def _known(desk: Desk) -> Known:
             account = row.account
             known.addresses[account.address] = account.kind
             known.login_names.update(dict.fromkeys(account.login_names, account.address))
-            if account.backend_name is not None:
-                known.backend_names[account.backend_name] = account.address
+            called = backend_names.called(desk.config, account.address, account.backend_name)
+            known.called.update(dict.fromkeys(called, account.address))
     return known
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from proxy.admin import values
 from proxy.admin.accounts import Wanted, checked
+from proxy.admin.backend_names import called
 from proxy.admin.desk import Desk, Invalid
 from proxy.domain.login_names import canonical
 from proxy.domain.model import AccountKind
@@ -50,6 +51,8 @@ class Row:
     owner: str | None
     """Canonical address or alias."""
     members: tuple[str, ...]
+    called: set[str]
+    """What backends will call it (backend_names.py)."""
 
 
 @dataclass(slots=True)
@@ -59,7 +62,8 @@ class Known:
     addresses: dict[str, AccountKind]
     login_names: dict[str, str]
     """Login name -> address of its account."""
-    backend_names: dict[str, str]
+    called: dict[str, str]
+    """What backends call an account -> its address."""
 
 
 class FileErrors(Invalid):
@@ -81,7 +85,7 @@ def read(desk: Desk, name: str, text: str, known: Known) -> tuple[list[Row], int
     rows: list[Row] = []
     there = 0
     names: dict[str, int] = {}
-    backend_names: dict[str, int] = {}
+    at_backends: dict[str, int] = {}
     for line, fields in _records(text, problems):
         row = _row(desk, line, fields, problems)
         if row is None:
@@ -91,7 +95,7 @@ def read(desk: Desk, name: str, text: str, known: Known) -> tuple[list[Row], int
         else:
             _refuse_taken(row, known, problems)
             rows.append(row)
-        _refuse_twice(row, names, backend_names, problems)
+        _refuse_twice(row, names, at_backends, problems)
     _check_people(rows, known, problems)
     if problems:
         raise FileErrors(name, problems)
@@ -178,7 +182,8 @@ def _row(desk: Desk, line: int, fields: dict[str, str], problems: list[Problem])
         admin=bool(admin),
     )
     try:
-        return Row(line, checked(desk, wanted), wanted.owner, members)
+        new = checked(desk, wanted)
+        return Row(line, new, wanted.owner, members, called(config, new.address, new.backend_name))
     except Invalid as error:
         problems.append(Problem(line, "kind", str(error)))
         return None
@@ -199,19 +204,19 @@ def _refuse_taken(row: Row, known: Known, problems: list[Problem]) -> None:
     for column, name in (("address", row.new.address), *(("aliases", alias) for alias in row.new.aliases)):
         if name in known.login_names:
             problems.append(Problem(row.line, column, f"{name!r} leads to {known.login_names[name]} already"))
-    backend_name = row.new.backend_name
-    if backend_name is not None and backend_name in known.backend_names:
-        holder = known.backend_names[backend_name]
-        problems.append(Problem(row.line, "backend_name", f"{backend_name!r} is {holder}'s already"))
+    for name in row.called & known.called.keys():
+        problems.append(
+            Problem(row.line, "backend_name", f"{name!r} is what backends call {known.called[name]} already")
+        )
 
 
-def _refuse_twice(row: Row, names: dict[str, int], backend_names: dict[str, int], problems: list[Problem]) -> None:
+def _refuse_twice(row: Row, names: dict[str, int], at_backends: dict[str, int], problems: list[Problem]) -> None:
     for column, name in (("address", row.new.address), *(("aliases", alias) for alias in row.new.aliases)):
         if (first := names.setdefault(name, row.line)) != row.line:
             problems.append(Problem(row.line, column, f"{name!r} is in line {first} already"))
-    backend_name = row.new.backend_name
-    if backend_name is not None and (first := backend_names.setdefault(backend_name, row.line)) != row.line:
-        problems.append(Problem(row.line, "backend_name", f"{backend_name!r} is in line {first} already"))
+    for name in row.called:
+        if (first := at_backends.setdefault(name, row.line)) != row.line:
+            problems.append(Problem(row.line, "backend_name", f"{name!r} is what backends call line {first} already"))
 
 
 def _check_people(rows: list[Row], known: Known, problems: list[Problem]) -> None:

@@ -16,17 +16,17 @@ class CannotName(Exception):
     """No safe name of the account for this backend: our fault, so clients get the temporary reply."""
 
 
+def templated(template: str, address: str) -> str:
+    """A `username` template filled in, in one pass: what is put in is not looked at again and names no variable."""
+    values = {"{account}": address, "{local}": local_part(address), "{domain}": domain_of(address)}
+    return re.sub(r"\{(?:account|local|domain)\}", lambda match: values[match[0]], template)
+
+
 def backend_name(backend: Backend, account: Account) -> str:
     """The account's own backend name, else the backend's template filled in. Raises CannotName."""
     name = account.backend_name
     if name is None:
-        # One pass: what is put in is never looked at again, so an address cannot name another variable.
-        values = {
-            "{account}": account.address,
-            "{local}": local_part(account.address),
-            "{domain}": domain_of(account.address),
-        }
-        name = re.sub(r"\{(?:account|local|domain)\}", lambda match: values[match[0]], backend.username)
+        name = templated(backend.username, account.address)
     separator = backend.login.separator
     if not _NAME.fullmatch(name) or (separator and separator in name):
         raise CannotName(

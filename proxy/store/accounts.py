@@ -68,6 +68,12 @@ def by_login_name(c: Connection, name: str) -> Account | None:
     return _account(rows) if rows else None
 
 
+def address_with_backend_name(c: Connection, names: Iterable[str]) -> str | None:
+    """The address of an account whose own backend name, letter case aside, is one of these lower-case names."""
+    found = select(table.c.address).where(func.lower(table.c.backend_name).in_(list(names))).limit(1)
+    return c.execute(found).scalar_one_or_none()
+
+
 def by_id(c: Connection, account_id: int) -> Account | None:
     """The account with this id."""
     rows = c.execute(_by_id, {"id": account_id}).all()

@@ -92,6 +92,18 @@ def test_a_name_leads_to_one_account_only(office: Office) -> None:
         add(office, "bob", aliases=("alice",))
 
 
+def test_no_backend_can_take_one_account_for_another(office: Office) -> None:
+    add(office, "alice")
+    add(office, "bob", backend_name="u1")
+    for backend_name in ("alice", "ALICE", "u1", "U1"):
+        with pytest.raises(Conflict, match=r"would take|is taken"):
+            add(office, "carol", backend_name=backend_name)
+    add(office, "carol", backend_name="bob")  # bob goes by another name there
+    add(office, "erin", backend_name="dave")
+    with pytest.raises(Conflict, match=r"would take dave@example\.org for erin@example\.org"):
+        add(office, "dave")
+
+
 def test_a_service_account_has_a_person_who_answers_for_it(office: Office) -> None:
     add(office, "alice")
     assert add(office, "printer", kind="service", owner="alice")["owner"] == "alice@example.org"

@@ -81,7 +81,7 @@ def test_every_mistake_is_told_at_once_with_its_place(office: Office) -> None:
         "people.csv:7: kind: printer@example.org: a service account needs an owner, the person who answers for it",
         "people.csv:8: owner: there is no account 'nobody@example.org', here or in the store",
         "people.csv:9: members: there is no account 'frank@example.org', here or in the store",
-        "people.csv:10: backend_name: 'u1' is in line 9 already",
+        "people.csv:10: backend_name: 'u1' is what backends call line 9 already",
         "people.csv:11: address: 'erin@example.org' is in line 10 already",
         "people.csv:12: has 9 fields, the header has 8",
     ]
@@ -108,7 +108,7 @@ def test_names_that_lead_elsewhere_already_are_told(office: Office) -> None:
     assert refused.value.lines == [
         "people.csv:2: address: 'al@example.org' leads to alice@example.org already",
         "people.csv:3: aliases: 'alice@example.org' leads to alice@example.org already",
-        "people.csv:3: backend_name: 'u1' is alice@example.org's already",
+        "people.csv:3: backend_name: 'u1' is what backends call alice@example.org already",
     ]
 
 
