@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import imaplib
 import os
 import re
@@ -119,7 +120,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 def pids(demo: Demo, module: str) -> list[int]:
-    return [pid for pid in demo.members() if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
+    found = []
+    for pid in demo.members():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it may be gone since it was listed
+            if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.append(pid)
+    return found
 
 
 def lets_in(demo: Demo) -> bool:
