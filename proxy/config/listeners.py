@@ -13,6 +13,8 @@ from proxy.config.reader import Bad, Section, did_you_mean, section
 from proxy.config.settings import Address, Backend, Front, FrontTls, Portal, TlsPair
 from proxy.domain.model import Protocol
 
+_KEY = "write the path of the private key in PEM form"
+_CREDENTIAL_OF_FRONTS = "if it is a credential of the fronts' unit, /run/credentials/sidegate-front.service/tls.key"
 DEFAULT_PORTAL_LISTEN = Address("127.0.0.1", 8080)
 
 
@@ -87,7 +89,7 @@ def read_portal(top: Section, listeners: Listeners, *, certificates: bool) -> Po
     listen = here.get("listen", values.listen_address, DEFAULT_PORTAL_LISTEN)
     listeners.add(here.at("listen"), here.mark_of("listen"), listen)
     own = here.section("tls", "portal.tls")
-    tls = None if own is None else _pair(own, certificates=certificates)
+    tls = None if own is None else _pair(own, certificates=certificates, keys=certificates)
     if tls is None and not values.is_loopback(listen.host):
         where = here.mark_of("listen")
         here.problems.warn(where, here.at("listen"), "pages go out in the clear here; give the portal tls of its own")
@@ -104,7 +106,8 @@ def _overlap(one: Address, other: Address) -> bool:
     return every_v4 in (one.host, other.host) and ":" not in one.host + other.host
 
 
-def read_tls(top: Section, *, certificates: bool) -> tuple[TlsPair, ...]:
+def read_tls(top: Section, *, certificates: bool, keys: bool) -> tuple[TlsPair, ...]:
+    """The fronts' certificates. `keys`: the path of each key is needed, to read it or to tell it to a front worker."""
     node = top.node("tls")
     if node is None:
         top.fail("tls", "is missing; write {certificate: /path/fullchain.pem, key: /path/key.pem}, or a list of them")
@@ -117,11 +120,11 @@ def read_tls(top: Section, *, certificates: bool) -> tuple[TlsPair, ...]:
     for index, item in enumerate(items):
         here = section(item, f"tls[{index}]" if many else "tls", top.problems, "tls")
         if here is not None:
-            pairs.append(_pair(here, here.each("names", values.sni_name), certificates=certificates))
+            pairs.append(_pair(here, here.each("names", values.sni_name), certificates=certificates, keys=keys))
     return tuple(pairs)
 
 
-def _pair(here: Section, names: tuple[str, ...] = (), *, certificates: bool) -> TlsPair:
+def _pair(here: Section, names: tuple[str, ...] = (), *, certificates: bool, keys: bool) -> TlsPair:
     def certificate(scalar: Scalar) -> Path | None:
         path = values.absolute_path(scalar)
         if certificates:
@@ -137,8 +140,8 @@ def _pair(here: Section, names: tuple[str, ...] = (), *, certificates: bool) -> 
     chain = here.required("certificate", certificate, None, "write the path of the chain in PEM form")
     own = files.credential(here.at("key")) if "key" not in here else None
     # Without its credentials directory a process cannot tell whether systemd gives the key to another one.
-    if own is None and (certificates or "key" in here):
-        own = here.required("key", key, None, "write the path of the private key in PEM form")
+    if own is None and (keys or "key" in here):
+        own = here.required("key", key, None, _KEY if certificates else f"{_KEY}; {_CREDENTIAL_OF_FRONTS}")
     if chain is not None and own is not None and certificates:
         try:
             files.check_pair(chain, own)

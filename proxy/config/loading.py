@@ -77,7 +77,7 @@ def _config(path: Path, top: Section, *, certificates: bool, secrets: bool) -> C
         state_dir=state_dir,
         run_dir=top.get("run_dir", _socket_dir, DEFAULT_RUN_DIR),
         workers=top.get("workers", _workers, None),
-        tls=read_tls(top, certificates=certificates),
+        tls=read_tls(top, certificates=certificates, keys=certificates or secrets),
         fronts=read_fronts(top, found, taken),
         portal=read_portal(top, taken, certificates=certificates),
         default_domain=default_domain,

@@ -51,7 +51,9 @@ TABLE: list[tuple[str, str, list[str]]] = [
     ]),
     (TLS, "tls: []\n", ["2:6: tls: is an empty list; name at least one certificate"]),
     (TLS, "tls: [{certificate: chain.pem}]\n", [
-        "2:21: tls[0].certificate: must be an absolute path; begin it with /"
+        "2:7: tls[0].key: is missing; write the path of the private key in PEM form; "
+        "if it is a credential of the fronts' unit, /run/credentials/sidegate-front.service/tls.key",
+        "2:21: tls[0].certificate: must be an absolute path; begin it with /",
     ]),
     (TLS, "tls: /etc/x\n", ["2:6: tls: must be a mapping; write {certificate: …} (keys: certificate, key, names)"]),
 ]  # fmt: skip
@@ -160,6 +162,11 @@ def test_a_key_from_systemd(tmp_path: Path, pems: Path, monkeypatch: pytest.Monk
         "2:6: tls.key: is missing; write the path of the private key in PEM form"
     ]
     loaded(tmp_path, text)
+    # The core tells front workers the path, and cannot see what systemd gives to their unit.
+    assert mistakes(tmp_path, text, secrets=True) == [
+        "2:6: tls.key: is missing; write the path of the private key in PEM form; "
+        "if it is a credential of the fronts' unit, /run/credentials/sidegate-front.service/tls.key"
+    ]
     credential = tmp_path / "tls.key"
     credential.write_bytes((pems / "a.key").read_bytes())
     credential.chmod(0o440)
