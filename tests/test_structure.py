@@ -30,7 +30,6 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("store",),
     "sqlalchemy.Connection": ("store", "admin", "core"),  # the open transaction that they are handed
     "starlette": ("portal", "portal_process.py"),
-    "structlog": ("logs.py",),
     "twisted": ("fronts", "front_worker.py", "supervisor", "demo"),
     "twisted.mail": ("demo",),
     "uvicorn": ("core", "portal_process.py", "portal/api"),
