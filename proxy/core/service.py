@@ -105,7 +105,9 @@ class Service:
 
     def start(self) -> None:
         """Open both sockets and start what runs by the clock. Raises OSError naming the path that cannot be served."""
-        self._config.run_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if not self._config.run_dir.exists():
+            self._config.run_dir.mkdir(parents=True)
+            self._config.run_dir.chmod(0o711)  # whatever the umask: fronts of another uid pass through to link.sock
         self._api.start(self._config.run_dir / "admin.sock")
         self._link.listen()
         self._every(write_behind.VERDICTS_EVERY, self._behind.write_verdicts)

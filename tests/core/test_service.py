@@ -338,6 +338,7 @@ def test_sockets_and_process_are_closed_to_others(core: Core):
     assert core.process is not None
     for name in ("admin.sock", "link.sock"):
         assert os.stat(core.root / "run" / name).st_mode & 0o777 == 0o660
+    assert os.stat(core.root / "run").st_mode & 0o777 == 0o711  # fronts of another uid pass through, whatever the umask
     limits = Path(f"/proc/{core.process.pid}/limits").read_text()
     (cores,) = [line for line in limits.splitlines() if line.startswith("Max core file size")]
     assert cores.split()[4:6] == ["0", "0"]
