@@ -35,8 +35,8 @@ class Probes:
 
     def _probe(self, backend: Backend) -> None:
         worker = self._worker
-        if worker.backends.get(backend.setting.name) is not backend:
-            return  # settings changed meanwhile
+        if not self._is_current(backend):
+            return
         kit = PROTOCOLS[backend.setting.protocol]
         starttls = backend.setting.tls == "starttls"
         BackendConnection(
@@ -50,7 +50,8 @@ class Probes:
 
     def _probed(self, backend: Backend, outcome: Outcome) -> None:
         worker = self._worker
-        name = backend.setting.name
+        if not self._is_current(backend):
+            return
         interval = worker.limits.probe_interval
         if isinstance(outcome, Offers):
             self._news(backend, True, "")
@@ -60,7 +61,11 @@ class Probes:
         elif isinstance(outcome, BackendRefused):
             self._news(backend, False, outcome.detail)
             interval = min(interval, RETRY)
-        self._timers[name] = worker.loop.call_later(interval, self._probe, backend)
+        self._timers[backend.setting.name] = worker.loop.call_later(interval, self._probe, backend)
+
+    def _is_current(self, backend: Backend) -> bool:
+        """False once settings came anew: then another of the same name is probed in its place."""
+        return self._worker.backends.get(backend.setting.name) is backend
 
     def _news(self, backend: Backend, ok: bool, detail: str) -> None:
         if backend.reachable is ok:
