@@ -204,10 +204,6 @@ class LinkServer:
     def supervisors(self) -> list[Peer]:
         return [peer for peer in self._peers.values() if peer.role == "supervisor"]
 
-    def front(self, number: int) -> Peer | None:
-        """The front worker with this number, while its link is up."""
-        return self._peers.get(number)
-
     def to_fronts(self, message: Message) -> None:
         for peer in self.fronts():
             peer.send(message)

@@ -47,7 +47,6 @@ class Use:
 
 _all = select(table).order_by(table.c.id)
 _by_id = select(table).where(table.c.id == bindparam("id"))
-_generation = select(table.c.generation).where(table.c.id == bindparam("id"))
 _by_tag = select(table).where(
     table.c.account_id == bindparam("account_id"),
     table.c.tag == bindparam("tag"),
@@ -101,11 +100,6 @@ def by_id(c: Connection, app_password_id: int) -> AppPasswordRecord | None:
     """The app password or tombstone with this id."""
     row = c.execute(_by_id, {"id": app_password_id}).one_or_none()
     return None if row is None else _record(row)
-
-
-def generation(c: Connection, app_password_id: int) -> int | None:
-    """Its generation now; None when it is gone with its account. Re-read before a verdict leaves the core."""
-    return c.execute(_generation, {"id": app_password_id}).scalar()
 
 
 def of_account(c: Connection, account_id: int | None, *, live_only: bool = False) -> list[AppPasswordRecord]:

@@ -1,8 +1,8 @@
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
 
-from proxy.domain.model import Account, AccountKind, EndReason, MfaState, Protocol
+from proxy.domain.model import Account, AccountKind, AppPasswordRecord, EndReason, MfaState, Protocol
 from proxy.domain.secret import Secret
 from proxy.domain.verdicts import Reason
 from proxy.store import accounts, app_passwords, history, schema
@@ -147,6 +147,13 @@ def test_listing_chooses_counts_and_pages(store: Store) -> None:
         assert [row.account for row in accounts.listing(c, after=bob.address, limit=2)] == [carol]
 
 
+def generation(c: Connection, record: AppPasswordRecord) -> int:
+    """The stored one's now."""
+    found = app_passwords.by_id(c, record.id)
+    assert found is not None
+    return found.generation
+
+
 def test_disabling_raises_the_generation_of_live_app_passwords_only(store: Store) -> None:
     with store.writing() as c:
         alice, bob = rows.account(c), rows.account(c, "bob@example.org")
@@ -160,12 +167,12 @@ def test_disabling_raises_the_generation_of_live_app_passwords_only(store: Store
         disabled = accounts.by_id(c, alice.id)
         assert disabled is not None
         assert not disabled.enabled
-        assert app_passwords.generation(c, live.id) == live.generation + 1
-        assert app_passwords.generation(c, ended.id) == ended.generation + 1  # by its end
-        assert app_passwords.generation(c, other.id) == other.generation
+        assert generation(c, live) == live.generation + 1
+        assert generation(c, ended) == ended.generation + 1  # by its end
+        assert generation(c, other) == other.generation
         assert accounts.set_enabled(c, alice.id, True)
         assert accounts.by_id(c, alice.id) == alice
-        assert app_passwords.generation(c, live.id) == live.generation + 1
+        assert generation(c, live) == live.generation + 1
 
 
 def test_set_mfa_says_which_changed(store: Store) -> None:
@@ -204,7 +211,7 @@ def test_remove_takes_all_that_is_its_own_and_ends_what_it_minted_elsewhere(stor
         assert accounts.password_hash(c, alice.id) is None
         assert history.last(c, alice.id) == []
         assert app_passwords.of_account(c, alice.id) == []
-        assert app_passwords.generation(c, own.id) is None
+        assert app_passwords.by_id(c, own.id) is None
         assert app_passwords.of_account(c, info.id, live_only=True) == [bobs]
         tombstone = app_passwords.by_id(c, minted.id)
         assert tombstone is not None

@@ -22,7 +22,6 @@ from proxy.store.history import RefusalRecord
         (lambda c: accounts.by_id(c, 1), "accounts USING INTEGER PRIMARY KEY"),
         (lambda c: app_passwords.by_tags(c, 1, [(1, 7)]), "(account_id=? AND tag=?)"),
         (lambda c: app_passwords.by_id(c, 1), "INTEGER PRIMARY KEY"),
-        (lambda c: app_passwords.generation(c, 1), "INTEGER PRIMARY KEY"),
         (lambda c: app_passwords.of_account(c, 1), "(account_id=?)"),
         (lambda c: app_passwords.count_live(c, 1), "(account_id=?)"),
         (lambda c: app_passwords.live_ids(c, owner_id=1), "(owner_id=?)"),
