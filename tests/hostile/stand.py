@@ -29,12 +29,14 @@ SMTP_UNAVAILABLE = "454 4.7.0 Temporary authentication failure"
 IMAP_LIMITED = "t NO [LIMIT] Too many attempts, try again later"
 SMTP_LIMITED = "454 4.7.0 Too many attempts, try again later"
 
-UNKNOWN_SECRETS = [letters * 19 for letters in "abcdefghjkmnpqrstuvwxyz"]
+IDLE = 600.0
+"""Seconds that a backend waits for a session's next word."""
 
 
 def mailbox(peer: Peer) -> None:
     """An IMAP backend; answers every line after login with itself."""
     peer.login = imap_log_in(peer)  # type: ignore[attr-defined]
+    peer.sock.settimeout(IDLE)
     while line := peer.line():
         tag, _, rest = line.partition(b" ")
         peer.send(b"* ECHO " + rest + tag + b" OK done\r\n")
@@ -53,6 +55,7 @@ class Submission:
 
     def script(self, peer: Peer) -> None:
         smtp_greet(peer, b"CHUNKING")
+        peer.sock.settimeout(IDLE)
         self.xclient.append(getattr(peer, "xclient", b""))
         while line := peer.line():
             self.heard.append(line)

@@ -227,7 +227,7 @@ def test_why_names_the_true_reason(office: Stand, tried: dict[str, dict[str, Cas
         def seen() -> set[tuple[str, str]]:
             return {(row["protocol"], row["reason"]) for row in office.gate.json("why", account)}  # noqa: B023
 
-        wait_until(lambda: seen() >= expected, f"{expected} in why {account}: {seen()}")  # noqa: B023
+        wait_until(lambda: seen() >= expected, f"{expected} in why {account}")  # noqa: B023
     words = office.gate.cli("why", ALICE).stdout
     assert "old phone" in words
     assert URL not in words
