@@ -64,7 +64,7 @@ class Leg:
         self._loop = loop
         self._sock = sock
         self._tls: Any = None
-        self._unsent: memoryview | None = None
+        self._unsent: bytearray | None = None
         self._registered = False
         self._writing = False
         self._finishing = False
@@ -184,17 +184,17 @@ class Leg:
         if self.lost is not None or self.closed:
             return True
         if self._unsent is not None:
-            self._unsent = memoryview(b"".join((self._unsent, data)))
+            self._unsent += data
             return False
         sent = self._write(data)
         if sent == len(data) or self.lost is not None:
             return True
-        self._unsent = memoryview(bytes(data[sent:]))
+        self._unsent = bytearray(data[sent:])
         if not self._write_wants_read:
             self._want_writable()
         return False
 
-    def _write(self, data: bytes | memoryview) -> int:
+    def _write(self, data: bytes | bytearray | memoryview) -> int:
         tls = self._tls
         if tls is None:
             try:
@@ -248,7 +248,7 @@ class Leg:
         if self.lost is not None:
             return
         if sent < len(rest):
-            self._unsent = rest[sent:]
+            del rest[:sent]
             if not self._write_wants_read:
                 self._want_writable()
             return

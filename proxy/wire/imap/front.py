@@ -35,6 +35,8 @@ MAX_HELD = 8_192
 """Bytes a client may send behind a login before it is answered."""
 MAX_BAD_COMMANDS = 3
 """Consecutive ones; Dovecot's CLIENT_MAX_BAD_COMMANDS."""
+MAX_COMMANDS = 100
+"""Lines, and literals, on one connection before login. As in SMTP, a flood must not cost a worker more than this."""
 
 _OURS = ("IMAP4rev1", "SASL-IR", "ID")
 """What this machine does itself. Listed whatever the backend does."""
@@ -81,6 +83,7 @@ class ImapFront:
     __slots__ = (
         "_bad_commands",
         "_buffer",
+        "_commands",
         "_exchange",
         "_lines",
         "_literals",
@@ -100,6 +103,7 @@ class ImapFront:
         self._state = _State.COMMAND
         self._buffer = LineBuffer(MAX_LINE)
         self._bad_commands = 0
+        self._commands = 0
         self._lines: list[bytes] = []
         """Of the unfinished command, without literal headers; _literals stand between them."""
         self._literals: list[bytes] = []
@@ -162,6 +166,9 @@ class ImapFront:
                 if found is None:
                     break
                 events += found
+                self._commands += 1
+                if self._commands >= MAX_COMMANDS and self._state in (_State.COMMAND, _State.SASL):
+                    events += self._close("too many commands before login", "Too many commands before login")
         except LineTooLong:
             events += self._close("line too long", "Line too long")
         if self._state is _State.PENDING and len(self._buffer) > MAX_HELD:

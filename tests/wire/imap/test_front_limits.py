@@ -269,3 +269,24 @@ def test_arbitrary_bytes(pieces: list[bytes], tls: bool, size: int | None) -> No
             return
     if pending:
         machine.refuse(Shown.NOT_ACCEPTED)
+
+
+@pytest.mark.parametrize("command", [b"a CAPABILITY\r\n", b"a ID NIL\r\n", b"a LOGIN {0+}\r\n\r\na NOOP\r\n"])
+def test_a_flood_of_commands_is_cut_short(command: bytes) -> None:
+    machine = greeted()
+    happened = machine.receive_data(command * 10_000)
+    assert happened[-2:] == [
+        Send(b"* BYE Too many commands before login\r\n"),
+        Close("too many commands before login"),
+    ]
+    assert len(happened) <= 102
+    assert machine.receive_data(command) == []
+
+
+def test_the_flood_is_counted_over_refused_logins_too() -> None:
+    machine = greeted()
+    login = b"a LOGIN alice secret\r\n"
+    assert isinstance(machine.receive_data(b"a NOOP\r\n" * 99 + login)[-1], Attempt)
+    assert machine.receive_data(login) == []
+    assert isinstance(machine.refuse(Shown.NOT_ACCEPTED)[-1], Attempt)
+    assert isinstance(machine.receive_data(b"a NOOP\r\n" * 2) or machine.refuse(Shown.NOT_ACCEPTED)[-1], Close)
