@@ -5,8 +5,11 @@
 
 `user` and `session` stand in angle brackets, as in Dovecot's own lines, so that one search finds a session on both
 sides. Whatever a value holds, a line stays one line: control characters, line separators and characters that reorder
-text on a terminal are escaped, and a value ends at 512 bytes. Under systemd (JOURNAL_STREAM) the journal's `<N>`
-priority replaces the time, which the journal has itself.
+text on a terminal are escaped, a value ends at 512 bytes and a line at 4,096. Where stderr is the journal, its `<N>`
+priority replaces the time, which it has itself.
+
+Nobody waits for the log: what stderr does not take at once (a pager that is not scrolled, a journal that hangs) is
+dropped, and the next line that gets through is followed by how many were.
 
 Own code, because two lines are written for every login: structlog took 50 us for them, this takes 18, and it loads a
 terminal library and Twisted into every process (23 MiB, 0.16 s).
@@ -17,12 +20,16 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 import sys
 import time
 import traceback
+from typing import TextIO
 
 MAX_VALUE = 512
 """Bytes of UTF-8 of one value."""
+MAX_LINE = select.PIPE_BUF
+"""Bytes: as many as a pipe that is writable takes at once, and keeps apart from what other processes write."""
 
 _BRACKETED = frozenset({"user", "session"})
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
@@ -67,6 +74,7 @@ class _Output:
     def __init__(self) -> None:
         self.threshold = logging.INFO
         self.journal = False
+        self._dropped = 0
         self._second = -1
         self._date = ""
 
@@ -79,12 +87,21 @@ class _Output:
                 parts.append(f"{key}=<{clean(value)}>" if key in _BRACKETED else f"{key}={clean(value)}")
         if error is not None:
             parts.append(f"exception={clean(_where(error))}")
+        line = " ".join(parts)
+        if len(line) >= MAX_LINE // 4:  # no character has more than 4 bytes
+            line = line.encode()[: MAX_LINE - 1].decode("utf-8", "ignore")
         try:
             # Looked up at every line, so that whoever redirects it (tests, the demo) gets the lines.
-            sys.stderr.write(" ".join(parts) + "\n")
+            if not _takes_a_line(sys.stderr):
+                self._dropped += 1
+                return
+            sys.stderr.write(line + "\n")
             sys.stderr.flush()
         except (OSError, ValueError):
             pass  # a broken log must never break a login
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            self.write("warning", "logs", "log lines were dropped: stderr took no more", {"lines": dropped}, None)
 
     def _now(self) -> str:
         now = time.time()
@@ -93,6 +110,27 @@ class _Output:
             self._date = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
             self._second = second
         return f"{self._date}.{int((now - second) * 1000):03d}Z"
+
+
+def _takes_a_line(stream: TextIO) -> bool:
+    """Whether a line can be written at once. Not by O_NONBLOCK: whoever shares the descriptor would have it too."""
+    try:
+        fd = stream.fileno()
+    except (OSError, ValueError):
+        return True  # no file behind it
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether JOURNAL_STREAM names this very stream (systemd.exec(5)): what a unit starts inherits the variable, also
+    where its stderr is sent elsewhere."""
+    try:
+        about = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{about.st_dev}:{about.st_ino}"
 
 
 _output = _Output()
@@ -141,7 +179,7 @@ class _Foreign(logging.Handler):
 def setup(level: str = "info") -> None:
     """Send everything of `level` (debug, info, warning, error) and above to stderr. Libraries speak from warning on."""
     _output.threshold = _LEVELS[level]
-    _output.journal = "JOURNAL_STREAM" in os.environ
+    _output.journal = _is_journal(sys.stderr)
     logging.raiseExceptions = False
     logging.basicConfig(handlers=[_Foreign()], level=max(_output.threshold, logging.WARNING), force=True)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
 
 import pytest
 
@@ -86,13 +88,34 @@ def test_an_exception_is_one_value_without_locals(capsys):
     assert "canary" not in text
 
 
-def test_the_journal_gets_its_priority_and_no_time(capsys, monkeypatch):
-    monkeypatch.setenv("JOURNAL_STREAM", "8:123")
+@pytest.fixture
+def own_stderr(tmp_path):
+    """A file to be stderr, and its dev:inode as JOURNAL_STREAM gives them."""
+    with (tmp_path / "stderr").open("w+") as file:
+        about = os.fstat(file.fileno())
+        yield file, f"{about.st_dev}:{about.st_ino}"
+
+
+def test_the_journal_gets_its_priority_and_no_time(own_stderr, monkeypatch):
+    file, name = own_stderr
+    monkeypatch.setattr("sys.stderr", file)
+    monkeypatch.setenv("JOURNAL_STREAM", name)
     logs.setup("debug")
-    log = logs.get("core")
-    for level, number in (("debug", 7), ("info", 6), ("warning", 4), ("error", 3)):
-        getattr(log, level)("x")
-        assert line(capsys) == f"<{number}>level={level} logger=core event=x"
+    levels = {"debug": 7, "info": 6, "warning": 4, "error": 3}
+    for level in levels:
+        getattr(logs.get("core"), level)("x")
+    file.seek(0)
+    assert file.read() == "".join(f"<{number}>level={level} logger=core event=x\n" for level, number in levels.items())
+
+
+def test_a_file_is_not_the_journal_whatever_the_environment_inherited(own_stderr, monkeypatch):
+    file, _ = own_stderr
+    monkeypatch.setattr("sys.stderr", file)
+    monkeypatch.setenv("JOURNAL_STREAM", "8:123")
+    logs.setup()
+    logs.get("core").info("x")
+    file.seek(0)
+    assert file.read().startswith("time=")
 
 
 def test_levels_below_the_threshold_are_silent(capsys):
@@ -106,3 +129,26 @@ def test_libraries_speak_from_warning_on(capsys):
     assert capsys.readouterr().err == ""
     logging.getLogger("uvicorn.error").warning("odd %s 100%%", "x\n")
     assert line(capsys).endswith('level=warning logger=uvicorn.error event="odd x\\x0a 100%"')
+
+
+def test_a_reader_that_stands_still_holds_nobody_and_is_told_what_it_missed(monkeypatch):
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as reader, open(writing, "w") as stalled:
+        monkeypatch.setattr("sys.stderr", stalled)
+        log = logs.get("core")
+        for number in range(4000):  # a pipe takes 65,536 bytes
+            log.info("x" * 100, number=number)
+        first = reader.read(1 << 20).decode()
+        log.info("again")
+        assert first.count("\n") == len(re.findall(f"event={'x' * 100} number=[0-9]+\n", first)) < 4000
+        again, told = reader.read(1 << 20).decode().splitlines()
+        assert again.endswith("event=again")
+        lost = 4000 - first.count("\n")
+        assert told.endswith(
+            f'level=warning logger=logs event="log lines were dropped: stderr took no more" lines={lost}'
+        )
+
+
+def test_a_line_fits_into_a_pipe_at_once(capsys):
+    logs.get("core").info("x", **{f"field{number}": "\x00" * 512 for number in range(10)})
+    assert len(line(capsys).encode()) == logs.MAX_LINE - 1
