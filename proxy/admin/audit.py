@@ -71,7 +71,7 @@ def _view(record: AuditRecord) -> AuditView:
     event = record.event
     return {
         "time": stamp(event.time),
-        "event": event.event.value,
+        "event": event.event,
         "actor": event.actor or None,
         "account": event.account,
         "app_password": event.app_password,

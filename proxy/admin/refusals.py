@@ -30,11 +30,11 @@ async def why(desk: Desk, name: str, limit: int = LAST) -> list[RefusalView]:
                     "time": stamp(row.time),
                     "first": stamp(row.time if row.first is None else row.first),
                     "count": row.count,
-                    "protocol": row.protocol.value,
+                    "protocol": row.protocol,
                     "network": row.network,
                     "program": row.program,
                     "app_password": names.get(row.app_password_id) if row.app_password_id is not None else None,
-                    "reason": row.reason.value,
+                    "reason": row.reason,
                     "meaning": words.meaning,
                     "todo": words.todo,
                 }

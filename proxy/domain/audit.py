@@ -44,7 +44,8 @@ class AuditEvent:
     """One record. `actor` is who did it (`operator:UID`, `client`, `sidegate`); accounts are addresses."""
 
     time: float
-    event: Event
+    event: Event | str
+    """Of a record that another version wrote, it may be text that this one has no word for."""
     actor: str
     account: str | None = None
     account_id: int | None = None

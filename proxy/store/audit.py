@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
 
-from proxy.domain.audit import CHAIN_START, AuditEvent, Event, chain, digest
+from proxy.domain.audit import CHAIN_START, AuditEvent, chain, digest
 from proxy.store.schema import audit as table
 from proxy.store.schema import audit_heads
 
@@ -71,7 +71,7 @@ def read(
     if after is not None:
         chosen = chosen.where(table.c.seq > after)
     return [
-        AuditRecord(row.seq, row.node, _event(row, Event(row.event), row.actor or ""), row.erased)
+        AuditRecord(row.seq, row.node, _event(row, row.actor or ""), row.erased)
         for row in c.execute(chosen)
     ]
 
@@ -168,7 +168,7 @@ def _check(node: _Node, row: Row[Any], problems: list[str]) -> None:
     if row.erased:
         if row.salt is not None or row.actor is not None or any(row._mapping[name] is not None for name in _PERSONAL):
             problems.append(f"{where}: is marked as erased but says more than an erased record does")
-    elif row.salt is None or digest(_event(row, row.event, row.actor), row.salt) != row.digest:
+    elif row.salt is None or digest(_event(row, row.actor), row.salt) != row.digest:
         problems.append(f"{where}: was changed")
     link = chain(node.link, row.digest)
     if link != row.chain:
@@ -192,7 +192,7 @@ def _values(node: str, event: AuditEvent, salt: bytes, stands_for_it: bytes, lin
     return {
         "node": node,
         "time": event.time,
-        "event": event.event.value,
+        "event": str(event.event),
         "actor": event.actor,
         "account": event.account,
         "account_id": event.account_id,
@@ -207,10 +207,10 @@ def _values(node: str, event: AuditEvent, salt: bytes, stands_for_it: bytes, lin
     }
 
 
-def _event(row: Row[Any], event: Event, actor: str) -> AuditEvent:
+def _event(row: Row[Any], actor: str) -> AuditEvent:
     return AuditEvent(
         time=row.time,
-        event=event,
+        event=row.event,
         actor=actor,
         account=row.account,
         account_id=row.account_id,

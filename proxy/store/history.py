@@ -25,8 +25,9 @@ class RefusalRecord:
 
     account_id: int
     time: float
-    reason: Reason
-    protocol: Protocol
+    reason: Reason | str
+    protocol: Protocol | str
+    """Of a row that another version wrote, reason and protocol may be text that this one has no word for."""
     network: str
     """/32 or /64 of the client."""
     program: str | None = None
@@ -73,8 +74,8 @@ def record(c: Connection, rows: Iterable[RefusalRecord]) -> None:
             _latest_same,
             {
                 "of_account": row.account_id,
-                "of_reason": row.reason.value,
-                "of_protocol": row.protocol.value,
+                "of_reason": str(row.reason),
+                "of_protocol": str(row.protocol),
                 "of_network": row.network,
                 "of_program": row.program,
                 "of_app_password": row.app_password_id,
@@ -98,8 +99,8 @@ def _values(row: RefusalRecord, first: float) -> dict[str, object]:
         "account_id": row.account_id,
         "first": first,
         "time": row.time,
-        "reason": row.reason.value,
-        "protocol": row.protocol.value,
+        "reason": str(row.reason),
+        "protocol": str(row.protocol),
         "network": row.network,
         "program": row.program,
         "app_password_id": row.app_password_id,
@@ -111,8 +112,8 @@ def _record(row: Row[Any]) -> RefusalRecord:
     return RefusalRecord(
         account_id=row.account_id,
         time=row.time,
-        reason=Reason(row.reason),
-        protocol=Protocol(row.protocol),
+        reason=row.reason,
+        protocol=row.protocol,
         network=row.network,
         program=row.program,
         app_password_id=row.app_password_id,

@@ -39,6 +39,14 @@ def test_every_reason_has_its_words() -> None:
         assert words.todo.format(account="alice@example.org")
 
 
+def test_why_shows_what_another_version_wrote(office: Office) -> None:
+    with office.store.writing() as c:
+        history.record(c, [history.RefusalRecord(1, NOW, "bad_weather", "telnet", "192.0.2.7/32")])
+    (row,) = asyncio.run(refusals.why(office.desk, "alice"))
+    assert (row["reason"], row["protocol"]) == ("bad_weather", "telnet")
+    assert (row["meaning"], row["todo"]) == ("bad_weather", "This reason was recorded by another version of sidegate.")
+
+
 def test_why_tells_the_true_reason_newest_first(office: Office) -> None:
     phone = mint(office, "alice", "phone")["id"]
     with office.store.writing() as c:

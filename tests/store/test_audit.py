@@ -54,6 +54,13 @@ def test_what_is_appended_is_read_in_order_and_verifies(store: Store) -> None:
         assert verify(c) == []
 
 
+def test_an_event_of_another_version_is_read_and_verifies(store: Store) -> None:
+    with store.writing() as c:
+        append(c, "node1", [AuditEvent(1.0, "account_promoted", "sidegate")])
+        assert [record.event.event for record in read(c)] == ["account_promoted"]
+        assert verify(c) == []
+
+
 def test_reading_chooses_and_pages(store: Store) -> None:
     with store.writing() as c:
         append(c, "n1", [replace(ADDED, time=float(n)) for n in range(5)] + [ACCEPTED])
