@@ -51,7 +51,7 @@ def test_what_a_blocked_leg_keeps_arrives_whole_and_in_order() -> None:
 
 
 def test_many_small_replies_to_a_peer_that_does_not_read_cost_no_more_than_their_bytes() -> None:
-    """10,000 replies took 1.3 s while each one copied all that waited before it."""
+    """10,000 replies took up to 1.3 s while each one copied all that waited before it."""
 
     async def scenario(leg: Leg, peer: socket.socket) -> None:
         while leg.send(b"x" * 65536):
@@ -59,6 +59,6 @@ def test_many_small_replies_to_a_peer_that_does_not_read_cost_no_more_than_their
         start = time.process_time()
         for _ in range(10_000):
             leg.send(b"a OK CAPABILITY completed, and some more words to make it as long as one is\r\n")
-        assert time.process_time() - start < 0.2
+        assert time.process_time() - start < 0.03
 
     run(scenario)
