@@ -70,10 +70,7 @@ def read(
         chosen = chosen.where(table.c.time >= since)
     if after is not None:
         chosen = chosen.where(table.c.seq > after)
-    return [
-        AuditRecord(row.seq, row.node, _event(row, row.actor or ""), row.erased)
-        for row in c.execute(chosen)
-    ]
+    return [AuditRecord(row.seq, row.node, _event(row, row.actor or ""), row.erased) for row in c.execute(chosen)]
 
 
 def last_seq(c: Connection) -> int:
