@@ -101,9 +101,7 @@ class Relay:
             return
         if self._client.at_end:
             self._client.hold()
-            self._backend.finish()
-            if self._backend.at_end and not self._client.blocked:
-                self._end("closed")
+            self._client_ended()
         else:
             self._regulate()
 
@@ -114,8 +112,12 @@ class Relay:
         self._after_backend()
 
     def _from_backend(self, data: memoryview) -> None:
-        if self._framed is not None:
-            self._carry(self._framed.backend_data(data))
+        framed = self._framed
+        if framed is not None:
+            held = framed.hold_client
+            self._carry(framed.backend_data(data))
+            if held and not framed.hold_client and self._client.at_end and not self._over:
+                self._client_ended()
             return
         self._session.bytes_out += len(data)
         self._at_line_end = data[-1] == _LF
@@ -124,7 +126,7 @@ class Relay:
     def _after_backend(self) -> None:
         if self._over:
             return
-        if self._cut_done and not (self._framed is not None and self._framed.awaiting_message_reply):
+        if self._cut_done and not self._reply_due:
             self._finish_cut()
         elif self._backend.at_end:
             self._backend.hold()
@@ -156,7 +158,8 @@ class Relay:
         for event in events:
             match event:
                 case ToBackend(data):
-                    self._backend.send(data)
+                    if not self._cut_done:  # or a reply awaited by the cut would let out what the client ran ahead with
+                        self._backend.send(data)
                 case ToClient(data):
                     session.bytes_out += len(data)
                     self._client.send(data)
@@ -170,6 +173,14 @@ class Relay:
                     return
 
     # ---- the end -----------------------------------------------------------------------------
+
+    def _client_ended(self) -> None:
+        """The client sends no more: the backend hears so, behind everything that the framed relay still holds."""
+        if self._framed is not None and self._framed.hold_client:
+            return
+        self._backend.finish()
+        if self._backend.at_end and not self._client.blocked:
+            self._end("closed")
 
     def _backend_ended(self) -> None:
         """The backend sends no more: the client gets all of it, then the end; what it still says has a second."""
@@ -217,13 +228,17 @@ class Relay:
         self._cut_done.append(done)
         if len(self._cut_done) > 1:
             return
-        framed = self._framed
-        if framed is not None and framed.awaiting_message_reply and not self._backend.blocked:
+        if self._reply_due:
             self._client.hold()
-            if self._timer is None:
-                self._timer = self._worker.loop.call_later(MESSAGE_REPLY_WAIT, self._finish_cut)
-            return
-        self._finish_cut()
+            self._timer = self._worker.loop.call_later(MESSAGE_REPLY_WAIT, self._finish_cut)
+        else:
+            self._finish_cut()
+
+    @property
+    def _reply_due(self) -> bool:
+        """A final dot is out, and the backend's answer to it may still come."""
+        framed, backend = self._framed, self._backend
+        return framed is not None and framed.awaiting_message_reply and not backend.blocked and not backend.at_end
 
     def _finish_cut(self) -> None:
         """Say why, where the protocol allows a word now; then close both legs, the backend's first."""

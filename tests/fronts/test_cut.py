@@ -279,3 +279,61 @@ def test_smtp_after_the_dot_waits_no_longer_than_half_a_second(rig: Rig) -> None
     assert done(rig, 1) == CutDone(1, 1)
     assert 0.4 < time.monotonic() - start < 0.95
     assert client.rest() == b"421 4.7.0 Session ended by an administrator or the owner\r\n"
+
+
+def test_smtp_nothing_the_client_ran_ahead_with_passes_after_a_cut(rig: Rig) -> None:
+    """The first message's reply is waited for; the replies behind it must not let a second message out."""
+    heard = threading.Event()
+    answer = threading.Event()
+
+    def script(peer: Peer) -> None:
+        smtp_greet(peer)
+        for _ in range(2):
+            peer.send(b"250 2.1.0 Ok\r\n" * bool(peer.line()))
+        peer.send(b"354 go on\r\n" * bool(peer.line()))
+        peer.until(b"DATA")  # the first message, and what of the second goes out unasked
+        answer.wait(5)
+        peer.send(b"250 2.0.0 Ok: queued as 1\r\n250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 go on\r\n")
+        rig.smtp.heard.append(peer.rest())
+        heard.set()
+
+    rig.smtp.script = script
+    client = submit(rig)
+    in_data(client)
+    client.send(b"first\r\n.\r\nMAIL FROM:<a@example.test>\r\nRCPT TO:<b@example.test>\r\nDATA\r\nSECOND\r\n.\r\n")
+    rig.wait_for(lambda: rig.core.of(Started))
+    time.sleep(0.2)  # the backend has it all
+    rig.core.send(Cut(1, [7], [], []))
+    answer.set()
+    assert done(rig, 1) == CutDone(1, 1)
+    assert heard.wait(5)
+    assert rig.smtp.heard == [b""]
+    assert client.rest().startswith(b"250 2.0.0 Ok: queued as 1\r\n")
+    (ended,) = rig.core.wait(Ended)
+    assert isinstance(ended, Ended)
+    assert (ended.messages, ended.recipients) == (1, 1)
+
+
+def test_smtp_a_backend_that_closed_without_an_answer_is_not_waited_for(rig: Rig) -> None:
+    """The second that the client then gets to take its last bytes is no wait for a reply."""
+    closed = threading.Event()
+
+    def script(peer: Peer) -> None:
+        smtp_greet(peer)
+        for _ in range(2):
+            peer.send(b"250 2.1.0 Ok\r\n" * bool(peer.line()))
+        peer.send(b"354 go on\r\n" * bool(peer.line()))
+        peer.until(b".\r\n")
+        peer.close()
+        closed.set()
+
+    rig.smtp.script = script
+    client = submit(rig)
+    in_data(client)
+    client.send(b"first\r\n.\r\n")
+    assert closed.wait(5)
+    time.sleep(0.05)
+    start = time.monotonic()
+    rig.core.send(Cut(1, [7], [], []))
+    assert done(rig, 1) == CutDone(1, 1)
+    assert time.monotonic() - start < 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -14,9 +15,12 @@ from collections.abc import Callable
 
 import pytest
 
+from proxy.fronts.descriptor import RECORD
 from proxy.link.messages import Census, Ended, Program, TakeCensus
 from tests.fronts.conftest import Rig
-from tests.support.fake_backend import Peer, imap_log_in
+from tests.fronts.test_login import plain
+from tests.support.fake_backend import Peer, imap_log_in, smtp_greet
+from tests.support.fake_core import RIGHT
 
 MEGABYTES = int(os.environ.get("SIDEGATE_TEST_MEGABYTES", "12"))
 """Each way; `SIDEGATE_TEST_MEGABYTES=100` for the whole promise."""
@@ -295,3 +299,52 @@ def test_a_program_named_after_login_is_reported_and_in_the_census(rig: Rig) -> 
     client.send(b'b2 ID ("name" "Other")\r\n')
     client.until(b"b2")
     assert [p.program for p in rig.core.wait(Program, 2)] == [program.program, "Other"]  # type: ignore[union-attr]
+
+
+def test_an_end_behind_a_full_record_waits_for_what_the_relay_holds(rig: Rig) -> None:
+    """SMTP: EHLO holds what follows it. Over TLS a whole record and the close_notify arrive in one read."""
+
+    def script(peer: Peer) -> None:
+        smtp_greet(peer)
+        while line := peer.line():
+            rig.smtp.heard.append(line)
+            peer.send(b"250 2.0.0 Ok\r\n")
+
+    rig.smtp.heard.clear()
+    rig.smtp.script = script
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = rig.client_context().wrap_bio(incoming, outgoing, server_hostname="mail.example.test")
+    client = rig.raw("smtps")
+
+    def until(true: Callable[[], bool], action: Callable[[], object]) -> None:
+        while not true():
+            with contextlib.suppress(ssl.SSLWantReadError):
+                action()
+            client.send(outgoing.read())
+            if not true():
+                incoming.write(client.sock.recv(65536))
+
+    got = bytearray()
+
+    def say(data: bytes, end: bytes) -> None:
+        got.clear()
+        tls.write(data)
+        until(lambda: end in got, lambda: got.extend(tls.read(65536)))
+
+    until(lambda: tls.version() is not None and b"220" in got, lambda: got.extend(tls.read(65536)))
+    say(b"EHLO me\r\n", b"250 ")
+    say(b"AUTH PLAIN " + plain("alice", RIGHT) + b"\r\n", b"235 ")
+    hello, noop = b"EHLO again\r\n", b"NOOP\r\n"
+    count, rest = divmod(RECORD - len(hello), len(noop))
+    last = b"NOOP " + b"x" * (rest + len(noop) - 7) + b"\r\n"
+    record = hello + noop * (count - 1) + last
+    assert len(record) == RECORD
+    got.clear()
+    tls.write(record)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.unwrap()
+    client.send(outgoing.read())  # both at once
+    with contextlib.suppress(ssl.SSLZeroReturnError):
+        until(lambda: got.count(b"\n") > count, lambda: got.extend(tls.read(65536)))
+    assert b"".join(rig.smtp.heard) == record
+    assert got == b"250 2.0.0 Ok\r\n" * (count + 1)
