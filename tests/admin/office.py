@@ -151,7 +151,7 @@ class Office:
         """The audit: event, account, app password, detail."""
         with self.store.reading() as c:
             found = [record.event for record in audit.read(c)]
-        return [(event.event.value, event.account, event.app_password, event.detail) for event in found]
+        return [(event.event, event.account, event.app_password, event.detail) for event in found]
 
 
 @contextmanager

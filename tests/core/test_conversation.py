@@ -543,7 +543,7 @@ def test_refusals_that_cost_no_question(tmp_path: Path):
         await scene.behind.write_verdicts()
         with disk.store.reading() as c:
             told = sorted(
-                (r.event.event.value, r.event.account or "", r.event.network or "", r.event.detail or "")
+                (r.event.event, r.event.account or "", r.event.network or "", r.event.detail or "")
                 for r in audit.read(c)
             )
             rows_of_alice = history.last(c, disk.alice.id)
@@ -553,7 +553,7 @@ def test_refusals_that_cost_no_question(tmp_path: Path):
             ("logins_refused", "", "203.0.113.9/32", "count=2"),
             ("logins_refused", "alice@example.org", "203.0.113.9/32", "count=3"),
         ]
-        assert sorted((r.reason.value, r.count) for r in rows_of_alice) == [
+        assert sorted((r.reason, r.count) for r in rows_of_alice) == [
             ("not_app_password", 3),
             ("tls_required", 1),
         ]
