@@ -72,7 +72,7 @@ class LinkClient:
         self.question_timeout = 5.0
         """Seconds."""
         self.up = False
-        """The core has welcomed us: questions can be asked, reports are heard."""
+        """The core has welcomed us: questions can be asked."""
 
     def start(self) -> None:
         """Connect, now and whenever the link is lost."""
@@ -95,8 +95,11 @@ class LinkClient:
     # ---- speaking ----------------------------------------------------------------------------
 
     def send(self, message: Message) -> bool:
-        """Report something. False, and dropped, while the link is down: Hello tells a new core what still matters."""
-        if not self.up:
+        """Report something. False, and dropped, while there is no link: Hello tells a new core what still matters.
+
+        What happens between Hello and Welcome must be told: the core knows the sessions of the Hello by then.
+        """
+        if self._socket is None:
             return False
         self._write(message)
         return True
@@ -187,7 +190,10 @@ class LinkClient:
     def _answer(self, number: int, answer: Answer) -> None:
         waiting = self._questions.pop(number, None)
         if waiting is not None:
-            waiting[1](answer)
+            try:
+                waiting[1](answer)
+            except Exception as error:  # of one login; the others wait for theirs
+                _log.error("internal error on an answer of the core", exc_info=error)
         elif isinstance(answer, Accept):
             self.send(Ended(answer.session_id, "nobody waited for the verdict", 0, 0))
 
@@ -217,7 +223,7 @@ class LinkClient:
         if not self._complained:
             self._complained = True
             _log.error("the link to the core is lost", path=self._path, reason=why)
-        for number in list(self._questions):
-            self._answer(number, None)
         self._loop.call_later(self._retry, self.start)
         self._retry = min(self._retry * 2, LAST_RETRY)
+        for number in list(self._questions):
+            self._answer(number, None)

@@ -115,19 +115,66 @@ class Heard:
             await asyncio.sleep(0.005)
 
 
-def test_says_hello_with_its_sessions_and_speaks_only_when_welcomed(core: Core) -> None:
+def test_says_hello_with_its_sessions_and_asks_only_when_welcomed(core: Core) -> None:
     async def scenario() -> None:
         heard = Heard(core.path, [SESSION])
-        heard.client.start()
         assert not heard.client.send(CutDone(1, 1))
+        heard.client.start()
         await core.accept()
         assert await core.hear() == Hello(1, "front", [SESSION])
         assert not heard.client.up
+        heard.client.ask(ask(), heard.answers.append)
+        await heard.until(lambda: heard.answers)
+        assert heard.answers == [None]
         await core.say(WELCOME)
         await heard.until(lambda: heard.client.up)
         assert heard.messages == [WELCOME]
         assert heard.client.send(CutDone(1, 1))
         assert await core.hear() == CutDone(1, 1)
+
+    run(scenario)
+
+
+def test_a_session_that_ends_between_hello_and_welcome_is_reported(core: Core) -> None:
+    """The core has entered it as live by then, and would count it for ever."""
+    ended = Ended(SESSION.session_id, "closed", 2, 3)
+
+    async def scenario() -> None:
+        heard = Heard(core.path, [SESSION])
+        heard.client.start()
+        assert heard.client.send(ended)
+        await core.accept()
+        assert await core.hear() == Hello(1, "front", [SESSION])
+        assert await core.hear() == ended
+
+    run(scenario)
+
+
+def test_a_callback_that_fails_costs_neither_the_link_nor_another_answer(core: Core) -> None:
+    async def scenario() -> None:
+        heard = Heard(core.path)
+        heard.client.question_timeout = 0.1
+
+        def fail(answer: Answer) -> None:
+            raise RuntimeError("one login that goes wrong")
+
+        heard.client.start()
+        for leave in (False, True):
+            await core.accept()
+            assert isinstance(await core.hear(), Hello)
+            await core.say(WELCOME)
+            await heard.until(lambda: heard.client.up)
+            heard.client.ask(ask(), fail)
+            heard.client.ask(ask(), heard.answers.append)
+            if leave:  # the link is lost before they time out
+                core.leave()
+            await heard.until(lambda: heard.answers)
+            assert heard.answers == [None]
+            heard.answers.clear()
+            if not leave:
+                core.leave()
+        await core.accept()
+        assert isinstance(await core.hear(), Hello)
 
     run(scenario)
 
