@@ -11,6 +11,7 @@ from proxy.fronts.protocols import PROTOCOLS
 from proxy.fronts.worker import Worker
 from proxy.link.messages import BackendNews
 from proxy.wire.events import BackendRefused, Offers
+from proxy.wire.proxy_protocol import encode_v2
 
 RETRY = 5.0
 """Seconds between probes of a backend that did not answer, or the probe interval where that is shorter."""
@@ -44,7 +45,7 @@ class Probes:
             backend,
             worker.limits,
             lambda: kit.probe_machine(starttls=starttls),
-            b"",
+            encode_v2(None) if backend.setting.client_address == "proxy_v2" else b"",
             lambda outcome: self._probed(backend, outcome),
         )
 

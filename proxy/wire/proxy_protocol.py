@@ -27,6 +27,7 @@ _V1_UNKNOWN = re.compile(rb"PROXY UNKNOWN(?: [\x20-\x7e]*)?\r\n")
 _V2_FIXED = struct.Struct("!12sBBH")
 _LOCAL, _PROXY = 0x20, 0x21
 _UNSPECIFIED, _TCP4, _TCP6 = 0x00, 0x11, 0x21
+_V2_LOCAL = _V2_FIXED.pack(_V2_SIGNATURE, _LOCAL, _UNSPECIFIED, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,13 +131,18 @@ def _plain(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     return str(mapped or address)
 
 
-def encode_v2(client: ClientInfo) -> bytes:
-    """The header a backend with `client_address: proxy_v2` gets first; LOCAL when an address is no IP address."""
+def encode_v2(client: ClientInfo | None) -> bytes:
+    """The header a backend with `client_address: proxy_v2` gets first, on every connection.
+
+    LOCAL when we speak for ourselves (no client: a probe), or an address is no IP address.
+    """
+    if client is None:
+        return _V2_LOCAL
     try:
         source = ipaddress.ip_address(client.address)
         destination = ipaddress.ip_address(client.local_address)
     except ValueError:
-        return _V2_FIXED.pack(_V2_SIGNATURE, _LOCAL, _UNSPECIFIED, 0)
+        return _V2_LOCAL
     family = _TCP4
     if source.version != destination.version or source.version == 6:
         # One family for both: RFC 4291 section 2.5.5.2 writes IPv4 inside IPv6.

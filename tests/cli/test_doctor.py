@@ -134,6 +134,22 @@ def test_a_submission_server_that_trusts_whom_it_should(tmp_path: Path, serve: C
     ]
 
 
+def test_a_backend_that_wants_a_proxy_header_gets_one(tmp_path: Path, serve: Callable[[Script], int]) -> None:
+    headers = []
+
+    def script(peer: Peer) -> None:
+        headers.append(peer.read(16))
+        smtp()(peer)
+
+    port = serve(script)
+    found = look(
+        configuration(tmp_path),
+        a_backend(Protocol.SMTP, port, Strategy.STATIC, client_address=ClientAddress.PROXY_V2),
+    )
+    assert [finding.state for finding in found] == [State.OK] * 3
+    assert headers == [b"\r\n\r\n\0\r\nQUIT\n\x20\x00\0\0"] * 3
+
+
 def test_xclient_from_anybody_and_bare_lf_are_warned_of(tmp_path: Path, serve: Callable[[Script], int]) -> None:
     port = serve(smtp(xclient="always", bare_lf=True))
     found = look(configuration(tmp_path), a_backend(Protocol.SMTP, port, Strategy.XCLIENT))

@@ -309,6 +309,21 @@ def test_proxy_v2_goes_to_the_backend_first(make_rig: Callable[..., Rig]) -> Non
     )
 
 
+def test_a_probe_of_a_proxy_v2_backend_speaks_for_itself(make_rig: Callable[..., Rig]) -> None:
+    """LOCAL: without any header such a backend answers no probe at all."""
+    headers = []
+
+    def script(peer: Peer) -> None:
+        headers.append(peer.read(16))
+        smtp_greet(peer)
+
+    rig = make_rig(smtp_client_address="proxy_v2", smtp_script=script)
+    (news,) = rig.core.wait(BackendNews, where=lambda m: getattr(m, "backend", "") == "submission")
+    assert isinstance(news, BackendNews)
+    assert news.ok
+    assert headers == [b"\r\n\r\n\0\r\nQUIT\n\x20\x00\0\0"]
+
+
 def test_a_client_that_leaves_during_the_backend_login_leaves_nothing_behind(rig: Rig) -> None:
     rig.imap.script = lambda peer: (peer.line(), peer.rest())
     client = rig.tls("imaps")

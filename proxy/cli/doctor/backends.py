@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from proxy.cli.doctor.finding import Finding, State
 from proxy.cli.doctor.smtp_trust import smtp_trust
-from proxy.cli.doctor.talk import Talk, Trouble
+from proxy.cli.doctor.talk import Talk, Trouble, talk_to
 from proxy.config import Config
 from proxy.config.settings import Address, Backend, BackendTls, Strategy
 from proxy.domain.model import Protocol
@@ -49,7 +49,7 @@ def client_context(backend: Backend) -> ssl.SSLContext:
 def probe(backend: Backend, address: Address, context: ssl.SSLContext, name: str) -> frozenset[str]:
     """What the backend lists before login. Trouble says where the dialogue stopped."""
     machine = _machine(backend)
-    with Talk(address.host, address.port) as talk:
+    with talk_to(backend, address) as talk:
         implicit = backend.tls is BackendTls.IMPLICIT
         if implicit:
             talk.start_tls(context, name)

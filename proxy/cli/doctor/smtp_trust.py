@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator
 
 from proxy.cli.doctor.finding import Finding, State
-from proxy.cli.doctor.talk import Talk, Trouble
+from proxy.cli.doctor.talk import Talk, Trouble, talk_to
 from proxy.config.settings import Address, Backend, BackendTls
 
 _STRANGER = "203.0.113.7"
@@ -43,7 +43,7 @@ def _hello(talk: Talk, backend: Backend, context: ssl.SSLContext, name: str) -> 
 
 def _xclient(check: str, backend: Backend, address: Address, context: ssl.SSLContext, name: str) -> Finding:
     """Postfix asks again whether XCLIENT is allowed once ADDR is given: then a stranger must not have it."""
-    with Talk(address.host, address.port) as talk:
+    with talk_to(backend, address) as talk:
         if "XCLIENT" not in _hello(talk, backend, context, name):
             return Finding(check, State.OK, f"{address} takes no XCLIENT from this host")
         if talk.smtp(f"XCLIENT ADDR={_STRANGER}")[0] != 220:
@@ -61,7 +61,7 @@ def _xclient(check: str, backend: Backend, address: Address, context: ssl.SSLCon
 
 def _bare_lf(check: str, backend: Backend, address: Address, context: ssl.SSLContext, name: str) -> Finding:
     """Where a command may end in a bare LF, a message may too: mail can be smuggled (CVE-2023-51764)."""
-    with Talk(address.host, address.port, _BARE_WAIT) as talk:
+    with talk_to(backend, address, _BARE_WAIT) as talk:
         _hello(talk, backend, context, name)
         talk.send(b"NOOP\n")
         try:

@@ -7,6 +7,9 @@ import ssl
 from types import TracebackType
 from typing import Self
 
+from proxy.config.settings import Address, Backend, ClientAddress
+from proxy.wire.proxy_protocol import encode_v2
+
 WAIT = 5.0
 """Seconds for a connection, a handshake or an answer."""
 _MOST = 64 * 1024
@@ -82,6 +85,14 @@ class Talk:
         """A command and its reply."""
         self.send(command.encode("ascii") + b"\r\n")
         return self.smtp_reply()
+
+
+def talk_to(backend: Backend, address: Address, wait: float = WAIT) -> Talk:
+    """A connection to a backend, with the PROXY header where it demands one."""
+    talk = Talk(address.host, address.port, wait)
+    if backend.client_address is ClientAddress.PROXY_V2:
+        talk.send(encode_v2(None))
+    return talk
 
 
 def _clause(error: Exception) -> str:
