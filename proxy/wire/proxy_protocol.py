@@ -2,8 +2,8 @@
 
 haproxy.org/download/2.9/doc/proxy-protocol.txt. Strict, because a receiver "must not guess": a header is wholly
 right or the connection goes. Only the first bytes of a connection are ever parsed here. A second header is
-the client's own bytes: in the same read `parse` itself calls it malformed; arriving later it is no TLS
-handshake, and SMTP's front closes on it (version 1 names a foreign verb, version 2 has bare line ends and a NUL).
+the client's own bytes: in the same read `parse` itself calls it malformed; arriving later it is no TLS handshake, and
+the fronts close on it (version 1 begins with a foreign verb; version 2 is bare line ends, a NUL and no command).
 """
 
 from __future__ import annotations

@@ -186,8 +186,8 @@ class ImapFront:
         line = self._next_command_line()
         if line is None:
             return None
-        if not self._lines and grammar.begins_like_http(line):
-            return self._close("HTTP")
+        if not self._lines and grammar.is_foreign(line):
+            return self._close("not an IMAP client")
         header = grammar.split_literal_header(line)
         if header is not None:
             return self._literal_coming(*header)

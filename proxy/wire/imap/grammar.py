@@ -18,7 +18,7 @@ MAX_TAG = 64
 TAG = rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]{1," + str(MAX_TAG).encode() + rb"}"
 _COMMAND = re.compile(rb"(" + TAG + rb")(?= |\Z)(?: ([A-Za-z]+)(?= |\Z))?")
 _LITERAL_HEADER = re.compile(rb"(?<=[ (])\{([0-9]+)(\+?)\}\Z")
-_HTTP = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI) ")
+_FOREIGN = re.compile(rb"(?:GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|PRI|PROXY) ")
 # Atoms are wider than the RFC's: clients send names with %, *, \ and UTF-8 bare, and a person helped by a
 # refusal's sentence is better off than with a syntax error.
 _ATOM = re.compile(rb"[^\x00-\x20\x7f(){\"]+")
@@ -32,9 +32,9 @@ class BadSyntax(Exception):
     """The bytes are not what this command takes."""
 
 
-def begins_like_http(line: bytes) -> bool:
-    """A browser was tricked into talking to us (ALPACA, USENIX Security 2021)."""
-    return _HTTP.match(line) is not None
+def is_foreign(line: bytes) -> bool:
+    """A browser was tricked into talking to us (ALPACA, USENIX Security 2021), or a PROXY header comes too late."""
+    return _FOREIGN.match(line) is not None
 
 
 def split_command(line: bytes) -> tuple[bytes | None, bytes, int]:

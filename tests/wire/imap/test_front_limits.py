@@ -129,6 +129,8 @@ def greeted(make: object = IMPLICIT) -> FrontMachine:
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"", True),
         (b"POST /a LOGIN x y\r\n", b"", True),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"", True),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 143\r\n", b"", True),
+        (b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", TAG * 3 + b"* BYE Too many bad commands\r\n", True),
         (b"OPTIONS * RTSP/1.0\r\n", b"", True),
         (b"a NOOP\r\nHEAD / HTTP/1.0\r\n", b"a OK NOOP completed\r\n", True),
         (b"Host: example.org\r\n", b"Host: BAD Unknown command, or not before login\r\n", False),
