@@ -8,27 +8,30 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from proxy.admin.desk import Invalid
+from proxy.domain import durations
 from proxy.domain.login_names import canonical, domain_of
 from proxy.domain.model import Protocol
 
-_DURATION = re.compile(r"([1-9][0-9]{0,5})([smhdw])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+LONGEST = 100 * 365 * 86400.0
+"""Seconds of a length of time."""
 MAX_NAME = 64
 """Characters of an app password's name and of an account's display name (twice that)."""
 MAX_NETWORKS = 32
 
 
 def duration(text: str) -> float:
-    """Seconds of `90d`, `12h`, `30m`, `2w`, `45s`."""
-    match = _DURATION.fullmatch(text)
-    if match is None:
+    """Seconds of a length of time, more than none."""
+    seconds = durations.seconds(text)
+    if not seconds:
         raise Invalid(f"{text!r} is not a length of time: write a number and s, m, h, d or w, such as 90d")
-    return float(match[1]) * _SECONDS[match[2]]
+    if seconds > LONGEST:
+        raise Invalid(f"{text!r} is too long; write at most {LONGEST / 86400:g}d")
+    return seconds
 
 
 def expiry(text: str, now: float) -> float:
     """When an app password that is made now ends: a length of time from now, or a date or moment to come."""
-    moment = now + duration(text) if _DURATION.fullmatch(text) else _moment(text)
+    moment = _moment(text) if durations.seconds(text) is None else now + duration(text)
     if moment <= now:
         raise Invalid(f"{text!r} is in the past; give a length of time such as 90d or a date to come")
     return moment
@@ -36,7 +39,7 @@ def expiry(text: str, now: float) -> float:
 
 def since(text: str, now: float) -> float:
     """A moment before now: a length of time back, or a date or moment."""
-    return now - duration(text) if _DURATION.fullmatch(text) else _moment(text)
+    return _moment(text) if durations.seconds(text) is None else now - duration(text)
 
 
 def _moment(text: str) -> float:

@@ -15,14 +15,13 @@ from urllib.parse import urlsplit
 from proxy.config.document import Scalar
 from proxy.config.reader import Bad
 from proxy.config.settings import Address
+from proxy.domain import durations
 from proxy.domain.login_names import canonical, domain_of
 from proxy.domain.networks import NetworkSet, parse_address
 
 E = TypeVar("E", bound=StrEnum)
 
 MAX_TEXT = 1024
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d|w)")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII | re.IGNORECASE)
 _URL = re.compile(r"[A-Za-z0-9:/._~%?=&+\[\]-]+", re.ASCII)
@@ -57,23 +56,18 @@ def whole(low: int, high: int) -> Callable[[Scalar], int]:
     return convert
 
 
-def parse_duration(written: str) -> float:
-    """`90d`, `12h`, `30s`, `1.5m`, `250ms`, `2w` in seconds; ValueError for anything else."""
-    match = _DURATION.fullmatch(written)
-    if match is None:
-        raise ValueError("must be a duration with its unit: 250ms, 30s, 5m, 12h, 90d or 2w")
-    return float(match[1]) * _UNITS[match[2]]
-
-
 def duration(low: str, high: str) -> Callable[[Scalar], float]:
     """Seconds; `low` and `high` are written as durations too, for the message."""
 
+    lowest, highest = durations.seconds(low), durations.seconds(high)
+    assert lowest is not None
+    assert highest is not None
+
     def convert(scalar: Scalar) -> float:
-        try:
-            seconds = parse_duration(scalar.text)
-        except ValueError as error:
-            raise Bad(str(error)) from None
-        if not parse_duration(low) <= seconds <= parse_duration(high):
+        seconds = durations.seconds(scalar.text)
+        if seconds is None:
+            raise Bad("must be a duration with its unit: 250ms, 30s, 5m, 12h, 90d or 2w")
+        if not lowest <= seconds <= highest:
             raise Bad(f"is out of range; write a duration from {low} to {high}")
         return seconds
 
