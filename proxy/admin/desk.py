@@ -32,7 +32,10 @@ class Actor:
 
 
 class Cut(Protocol):
-    """Ends sessions everywhere; selectors add up. Returns how many were live, once the workers confirmed it."""
+    """Ends sessions everywhere; selectors add up. Returns how many were live, once the workers confirmed it.
+
+    StillOpen if one neither confirms nor can be ended.
+    """
 
     def __call__(
         self, *, app_passwords: Sequence[int] = (), accounts: Sequence[int] = (), sessions: Sequence[str] = ()
@@ -80,6 +83,12 @@ class Conflict(Refusal):
     """It would collide with what is here already."""
 
     code = "conflict"
+
+
+class StillOpen(Refusal):
+    """What was asked for is done and durable, but sessions that it must end could not be ended. Trying again helps."""
+
+    code = "still_open"
 
 
 class Invalid(Refusal):

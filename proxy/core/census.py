@@ -1,4 +1,7 @@
-"""Every live session with its bytes so far, as the workers count them now."""
+"""Every live session with its bytes so far, as the workers count them now.
+
+A census also shows what is in our table and nowhere else: sessions that ended while their worker had no link.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,9 @@ WITHIN = 1.0
 class _Count:
     __slots__ = ("done", "found", "waiting")
 
-    def __init__(self, workers: Iterable[Peer]) -> None:
-        self.waiting = {worker.number for worker in workers}
+    def __init__(self, table: SessionTable, workers: list[Peer]) -> None:
+        self.waiting = {worker.number: table.of_worker(worker.number) for worker in workers}
+        """Who has to report, and the sessions that it has or had when it was asked."""
         self.found: list[LiveSession] = []
         self.done = asyncio.Event()
 
@@ -36,11 +40,7 @@ class CensusTaker:
         workers = self._link.fronts()
         if not workers:
             return []
-        self._number += 1
-        number = self._number
-        count = self._counts[number] = _Count(workers)
-        for worker in workers:
-            worker.send(TakeCensus(number))
+        number, count = self._ask(workers)
         try:
             async with asyncio.timeout(WITHIN):
                 await count.done.wait()
@@ -48,26 +48,46 @@ class CensusTaker:
             late = [session for session in self._table if session.live and session.worker in count.waiting]
             count.found += [_without_bytes(session) for session in late]
         finally:
-            del self._counts[number]
+            self._counts.pop(number, None)
         return count.found
 
-    def reported(self, worker: Peer, number: int, sessions: Iterable[LiveSession]) -> None:
-        """A worker's answer; what is not its own is left out."""
+    def compare(self, worker: Peer) -> None:
+        """Ask one worker for the sake of what `reported` returns."""
+        self._ask([worker])
+
+    def reported(self, worker: Peer, number: int, sessions: Iterable[LiveSession]) -> list[Session]:
+        """A worker's answer; what is not its own is left out. Returns those in the table that it does not have (any
+        more): the link keeps the order, so it had heard of all of them when it answered."""
         count = self._counts.get(number)
         if count is None or worker.number not in count.waiting:
-            return
-        count.waiting.discard(worker.number)
+            return []
+        had = count.waiting.pop(worker.number)
+        reported: set[str] = set()
         for one in sessions:
             session = self._table.get(one.session_id)
             if session is not None and session.worker == worker.number:
+                reported.add(one.session_id)
                 count.found.append(one)
-        if not count.waiting:
-            count.done.set()
+        self._check(number, count)
+        return [session for session in had if session.id not in reported and self._table.get(session.id) is session]
 
     def gone(self, worker: Peer) -> None:
         """A worker that will not answer any more."""
-        for number in list(self._counts):
-            self.reported(worker, number, ())
+        for number, count in list(self._counts.items()):
+            count.waiting.pop(worker.number, None)
+            self._check(number, count)
+
+    def _ask(self, workers: list[Peer]) -> tuple[int, _Count]:
+        self._number += 1
+        count = self._counts[self._number] = _Count(self._table, workers)
+        for worker in workers:
+            worker.send(TakeCensus(self._number))
+        return self._number, count
+
+    def _check(self, number: int, count: _Count) -> None:
+        if not count.waiting:
+            del self._counts[number]
+            count.done.set()
 
 
 def _without_bytes(session: Session) -> LiveSession:

@@ -89,17 +89,19 @@ class Conversation:
     def hello(self, peer: Peer, message: Hello) -> None:
         if peer.role == "supervisor":
             _log.info("supervisor connected", pid=peer.pid)
+            self.cutter.supervised(peer)
             return
         for older in self.link.fronts():
-            if older is not peer and older.pid == peer.pid:
+            if older is not peer and older.pid == peer.pid != 0:  # 0: of another PID namespace, as many may be
                 older.close("it connected again")
         _log.info("front worker connected", pid=peer.pid, sessions=len(message.sessions), version=message.version)
         if message.sessions:
             kept, cut = takeover.register(self._table, peer, message.sessions)
+            self.cutter.back(peer)
             self._tasks.spawn(self._welcome_back(peer, kept, cut))
         else:
-            peer.welcome(front_settings.welcome(self.config, []))
-        self.cutter.back(peer)
+            self.cutter.back(peer)
+            self._welcome(peer, [])
         if self._limited:
             peer.send(Limited(self._limited))
 
@@ -131,7 +133,9 @@ class Conversation:
             case CutDone():
                 self.cutter.confirmed(peer, message)
             case Census():
-                self.census.reported(peer, message.census, message.sessions)
+                for session in self.census.reported(peer, message.census, message.sessions):
+                    self._table.end(session.id)
+                    self._reports.lost(session, "ended while the link was down")
             case BackendNews():
                 self._reports.probed(message.backend, message.address, ok=message.ok, detail=message.detail)
 
@@ -142,7 +146,7 @@ class Conversation:
         self.census.gone(peer)
         for session in self._table.of_worker(peer.number):
             self._table.end(session.id)
-            self._reports.lost(session)
+            self._reports.lost(session, "link to the front worker lost")
 
     async def _welcome_back(self, peer: Peer, kept: list[Session], cut: list[str]) -> None:
         try:
@@ -153,7 +157,12 @@ class Conversation:
             self._tasks.spawn(
                 takeover.compare(self._store, self.cutter, lambda: [s for s in kept if table.get(s.id) is s])
             )
+        self._welcome(peer, cut)
+        self.census.compare(peer)  # what ended since its Hello is in no report
+
+    def _welcome(self, peer: Peer, cut: list[str]) -> None:
         peer.welcome(front_settings.welcome(self.config, cut))
+        self.cutter.welcomed(peer)
 
     async def stop(self) -> None:
         """The core stops: no question is answered any more, and workers that go now keep their sessions."""

@@ -216,15 +216,15 @@ class Reports:
         else:
             self._came_to_nothing(session, message)
 
-    def lost(self, session: Session) -> None:
-        """The front worker that held it is gone."""
+    def lost(self, session: Session, why: str) -> None:
+        """It is over, or out of our sight, and nobody counted its bytes."""
         _log.info(
             "session ended",
             user=session.account,
             app_password=session.app_password,
             protocol=session.protocol,
             rip=session.client.address,
-            why="front worker gone",
+            why=why,
             session=session.id,
         )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from proxy import logs
-from proxy.admin.desk import Desk
+from proxy.admin.desk import Desk, StillOpen
 from proxy.backends import strategy
 from proxy.backends.keys import Keys
 from proxy.config import ConfigErrors, load
@@ -110,6 +110,7 @@ class Service:
             self._config.run_dir.chmod(0o711)  # whatever the umask: fronts of another uid pass through to link.sock
         self._api.start(self._config.run_dir / "admin.sock")
         self._link.listen()
+        self._cutter.started()
         self._every(write_behind.VERDICTS_EVERY, self._behind.write_verdicts)
         self._every(write_behind.USES_EVERY, self._behind.write_uses)
         self._every(expiry.EVERY, self._sweep)
@@ -197,6 +198,8 @@ class Service:
                     await work()
                 except StoreUnavailable as error:
                     _log.error("the store is not available", reason=str(error))
+                except StillOpen:
+                    pass  # the cutter has said which process
                 except Exception:
                     _log.exception("internal error", work=getattr(work, "__qualname__", "?"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from sqlalchemy import Connection
 
@@ -48,9 +48,9 @@ async def stale(store: StoreThreads, sessions: list[Session]) -> list[str]:
     ids: list[str] = []
     for start in range(0, len(sessions), SLICE):
         part = sessions[start : start + SLICE]
-        known = await store.read(_facts, {(s.account_id, s.app_password_id) for s in part})
+        owners, records = await store.read(_facts, {s.account_id for s in part}, {s.app_password_id for s in part})
         for session in part:
-            account, record = known[session.account_id, session.app_password_id]
+            account, record = owners.get(session.account_id), records.get(session.app_password_id)
             if account is None or record is None or not _still_good(session, account, record):
                 ids.append(session.id)
             else:
@@ -73,10 +73,10 @@ async def compare(store: StoreThreads, cutter: Cutter, sessions: Callable[[], li
 
 
 def _facts(
-    c: Connection, pairs: set[tuple[int, int]]
-) -> Mapping[tuple[int, int], tuple[Account | None, AppPasswordRecord | None]]:
+    c: Connection, account_ids: set[int], app_password_ids: set[int]
+) -> tuple[dict[int, Account], dict[int, AppPasswordRecord]]:
     """Runs in a thread of the store."""
-    return {pair: (accounts.by_id(c, pair[0]), app_passwords.by_id(c, pair[1])) for pair in pairs}
+    return accounts.by_ids(c, account_ids), app_passwords.by_ids(c, app_password_ids)
 
 
 def _still_good(session: Session, account: Account, record: AppPasswordRecord) -> bool:

@@ -80,6 +80,15 @@ def by_id(c: Connection, account_id: int) -> Account | None:
     return _account(rows) if rows else None
 
 
+def by_ids(c: Connection, account_ids: Iterable[int]) -> dict[int, Account]:
+    """Those of these accounts that exist, by id."""
+    found: dict[int, Account] = {}
+    for part in _slices(sorted(set(account_ids))):
+        rows = c.execute(_accounts.where(table.c.id.in_(part))).all()
+        found.update((account.id, account) for account in _read(rows))
+    return found
+
+
 def listing(
     c: Connection,
     *,

@@ -102,6 +102,16 @@ def by_id(c: Connection, app_password_id: int) -> AppPasswordRecord | None:
     return None if row is None else _record(row)
 
 
+def by_ids(c: Connection, ids: Iterable[int]) -> dict[int, AppPasswordRecord]:
+    """Those of these app passwords and tombstones that exist, by id."""
+    found: dict[int, AppPasswordRecord] = {}
+    wanted = sorted(set(ids))
+    for i in range(0, len(wanted), _PART):
+        rows = c.execute(select(table).where(table.c.id.in_(wanted[i : i + _PART])))
+        found.update((row.id, _record(row)) for row in rows)
+    return found
+
+
 def of_account(c: Connection, account_id: int | None, *, live_only: bool = False) -> list[AppPasswordRecord]:
     """All of an account, or of every account, by id; tombstones too unless `live_only`."""
     chosen = _all

@@ -170,10 +170,34 @@ class Scene:
         )
         self.peers = [FakePeer(number + 1, pid=4000 + number) for number in range(peers)]
         self.link = FakeLink(*self.peers)
-        self.cutter = Cutter(self.link, self.table, self.memory)  # type: ignore[arg-type]
+        self.ends: dict[int, Callable[[], None]] = {}
+        """By pid: what is called when this process ends. Pid 0 cannot be watched."""
+        self.cutter = Cutter(self.link, self.table, self.memory, lambda: self.now, self.watch)  # type: ignore[arg-type]
         self.conversation.link = self.link  # type: ignore[assignment]
         self.conversation.cutter = self.cutter
         self.conversation.census = CensusTaker(self.link, self.table)  # type: ignore[arg-type]
+
+    def watch(self, pid: int, ended: Callable[[], None]) -> bool:
+        """Stands for core.processes.on_end."""
+        self.ends[pid] = ended
+        return pid != 0
+
+    def loses(self, peer: FakePeer) -> None:
+        """A worker's link breaks; the process lives."""
+        peer.close("broken")
+        self.conversation.gone(peer)  # type: ignore[arg-type]
+
+    def dies(self, peer: FakePeer) -> None:
+        """A worker's process ends."""
+        self.loses(peer)
+        self.ends.pop(peer.pid)()
+
+    def greets(self, peer: FakePeer, sessions: list[m.LiveSession] | None = None) -> None:
+        """A worker says Hello; it hears nothing before its Welcome."""
+        peer.held = []
+        if peer not in self.link.peers:
+            self.link.peers.append(peer)
+        self.conversation.hello(peer, m.Hello(1, "front", sessions or []))  # type: ignore[arg-type]
 
     def says(self, peer: FakePeer, message: m.FromPeer) -> None:
         """A worker's message arrives."""

@@ -127,10 +127,18 @@ def running(folder: Path) -> Iterator[Core]:
 class Worker:
     """A front worker's end of the link: obeys cuts like one, and keeps what it was told."""
 
-    def __init__(self, core: Core, sessions: list[m.LiveSession] | None = None, *, obeys: bool = True) -> None:
-        self.socket = socket.socket(socket.AF_UNIX)
+    def __init__(
+        self,
+        core: Core,
+        sessions: list[m.LiveSession] | None = None,
+        *,
+        obeys: bool = True,
+        link: socket.socket | None = None,
+    ) -> None:
+        self.socket = link or socket.socket(socket.AF_UNIX)
         self.socket.settimeout(20)
-        self.socket.connect(str(core.root / "run" / "link.sock"))
+        if link is None:
+            self.socket.connect(str(core.root / "run" / "link.sock"))
         self.buffer = bytearray()
         self.inbox: list[m.FromCore] = []
         self.live: dict[str, int] = {}
@@ -262,20 +270,35 @@ def test_a_revoke_is_over_within_a_second(core: Core):
     worker.close()
 
 
-def test_a_worker_that_hangs_is_reported_to_the_supervisor(core: Core):
+CONNECTS = """
+import socket, sys, time
+link = socket.socket(socket.AF_UNIX)
+link.connect(sys.argv[1])
+socket.send_fds(socket.socket(fileno=0), [b"."], [link.fileno()])
+link.close()
+time.sleep(60)
+"""
+
+
+def test_a_worker_that_hangs_is_killed_by_the_supervisor(core: Core):
     _, secret = core.mint("hanging")
-    worker = Worker(core, obeys=False)
+    path = str(core.root / "run" / "link.sock")
+    ours, theirs = socket.socketpair()
+    process = subprocess.Popen([sys.executable, "-c", CONNECTS, path], stdin=theirs)
+    link = socket.socket(fileno=socket.recv_fds(ours, 1, 1)[1][0])  # to the core, the other process is at its end
+    worker = Worker(core, obeys=False, link=link)
     worker.receive()
     worker.log_in(secret, "s1")
     supervisor = socket.socket(socket.AF_UNIX)
     supervisor.settimeout(20)
-    supervisor.connect(str(core.root / "run" / "link.sock"))
+    supervisor.connect(path)
     supervisor.sendall(m.encode(m.Hello(1, "supervisor", [])))
+    orders: list[m.FromCore] = []
 
     def kill() -> None:
-        (order,) = m.messages_from_core(bytearray(supervisor.recv(1 << 16)))
-        assert order == m.Kill(os.getpid(), "did not confirm a cut in time")
+        orders.extend(m.messages_from_core(bytearray(supervisor.recv(1 << 16))))
         worker.close()
+        process.kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -285,7 +308,10 @@ def test_a_worker_that_hangs_is_reported_to_the_supervisor(core: Core):
     assert done["sessions_cut"] == 1
     assert 1.0 <= time.monotonic() - begun < 10
     killer.join(20)
-    supervisor.close()
+    process.wait(20)
+    assert orders == [m.Kill(process.pid, "did not confirm a cut in time")]
+    for sock in (supervisor, ours, theirs):
+        sock.close()
 
 
 def test_sessions_outlive_a_core_and_a_revoke_between_is_not_missed(own_core: Core):

@@ -3,7 +3,7 @@ from sqlalchemy.exc import IntegrityError
 
 from proxy.domain.model import AppPasswordRecord, EndReason, LastUse, Protocol
 from proxy.domain.secret import Secret
-from proxy.store import app_passwords
+from proxy.store import accounts, app_passwords
 from proxy.store.app_passwords import Use
 from proxy.store.engine import Store
 from proxy.store.errors import NameTaken, TagTaken
@@ -187,6 +187,15 @@ def test_uses_add_up_and_the_newest_stays_the_last(store: Store) -> None:
         assert found is not None
         assert found.last_used == LastUse(60.0, "192.0.2.1", Protocol.IMAP, None)
         assert app_passwords.by_id(c, other.id) == other
+
+
+def test_many_are_read_at_once(store: Store) -> None:
+    with store.writing() as c:
+        alice, bob = rows.account(c), rows.account(c, "bob@example.org", aliases=("b",))
+        phone, laptop = rows.app_password(c, alice.id), rows.app_password(c, bob.id)
+        assert app_passwords.by_ids(c, [laptop.id, phone.id, phone.id, 999]) == {phone.id: phone, laptop.id: laptop}
+        assert accounts.by_ids(c, {bob.id, alice.id, 999}) == {alice.id: alice, bob.id: bob}
+        assert app_passwords.by_ids(c, []) == accounts.by_ids(c, []) == {}
 
 
 def test_hashes_are_not_shown(store: Store) -> None:
