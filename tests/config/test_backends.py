@@ -236,7 +236,7 @@ def test_a_password_comes_from_systemd(tmp_path: Path, monkeypatch: pytest.Monke
     ]
     credential = tmp_path / "backends.mail.login.password"
     credential.write_text("from systemd\n")
-    credential.chmod(0o440)  # an access list that names the service's user shows as this
+    credential.chmod(0o640)  # an access list that names the service's user shows as group permission
     assert password(tmp_path, login) == Secret("from systemd")
     credential.write_text("")
     assert mistakes(tmp_path, changed(LOGIN, login)) == [
