@@ -1,4 +1,4 @@
-"""SASL mechanisms, server side: one machine per exchange, shared by every front.
+"""SASL: towards clients one machine per exchange, shared by every front; towards backends one response.
 
 A mechanism says *who* claims to be whom and decides nothing. Text that cannot be right is taken as
 empty: bytes that are not UTF-8, control characters, more than MAX_NAME or MAX_SECRET. An empty name is
@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Protocol as Interface
 
+from proxy.domain.backend_login import BearerLogin, PlainLogin
 from proxy.domain.model import AppPassword, Credential
 from proxy.domain.secret import Secret
 
@@ -63,6 +64,22 @@ def start(mechanism: str) -> SaslServer | None:
         case "LOGIN":
             return _Login()
     return None
+
+
+def initial_response(login: PlainLogin | BearerLogin) -> tuple[str, bytes]:
+    """What sidegate itself logs in to a backend with: the mechanism, and its one response in base64."""
+    match login:
+        case PlainLogin(authzid, authcid, password):
+            mechanism, message = "PLAIN", f"{authzid}\0{authcid}\0{password.reveal()}"
+        case BearerLogin(user, token):
+            # RFC 7628 section 3.1; the user as a saslname of RFC 5801.
+            name = user.replace("=", "=3D").replace(",", "=2C")
+            mechanism, message = "OAUTHBEARER", f"n,a={name},\x01auth=Bearer {token.reveal()}\x01\x01"
+    return mechanism, binascii.b2a_base64(message.encode(), newline=False)
+
+
+BEARER_REFUSAL = b"AQ=="
+"""OAUTHBEARER: a server gives its reason as a challenge; this response asks for the refusal itself (RFC 7628 3.2.3)."""
 
 
 def decode_base64(line: bytes) -> bytes | None:

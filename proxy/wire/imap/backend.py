@@ -10,9 +10,8 @@ Credentials go out as base64 only; nothing that comes from a client can end a li
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 
-from proxy.domain.backend_login import BackendLogin, BearerLogin, PlainLogin, XclientLogin
+from proxy.domain.backend_login import BackendLogin, XclientLogin
 from proxy.domain.model import ClientInfo
 from proxy.wire.buffer import LineBuffer, LineTooLong
 from proxy.wire.events import (
@@ -27,7 +26,7 @@ from proxy.wire.events import (
 )
 from proxy.wire.imap import grammar
 from proxy.wire.imap.grammar import MAX_LINE, quoted
-from proxy.wire.sasl import decode_base64
+from proxy.wire.sasl import BEARER_REFUSAL, decode_base64, initial_response
 
 MAX_DETAIL = 200
 """Characters of a backend's own words in our log."""
@@ -42,7 +41,8 @@ def login_machine(
     login: BackendLogin, client: ClientInfo, session_id: str, *, starttls: bool, client_address: str
 ) -> BackendMachine:
     """Logs in. With client_address `id`, ID says first whose connection this is (Dovecot's login_trusted_networks)."""
-    mechanism, response = _response(login)
+    assert not isinstance(login, XclientLogin)  # XCLIENT is no IMAP login
+    mechanism, response = initial_response(login)
     introduction = _introduction(client, session_id) if client_address == "id" else b""
     return ImapBackend(starttls, mechanism, response, introduction)
 
@@ -50,19 +50,6 @@ def login_machine(
 def probe_machine(*, starttls: bool) -> BackendMachine:
     """Ends with Offers instead of a login."""
     return ImapBackend(starttls, "", b"", b"")
-
-
-def _response(login: BackendLogin) -> tuple[str, bytes]:
-    """SASL mechanism and its one response, in base64."""
-    match login:
-        case PlainLogin(authzid, authcid, password):
-            return "PLAIN", b64encode("\0".join((authzid, authcid, password.reveal())).encode())
-        case BearerLogin(user, token):
-            # RFC 7628 section 3.1; the user as a saslname of RFC 5801.
-            name = user.replace("=", "=3D").replace(",", "=2C")
-            return "OAUTHBEARER", b64encode(f"n,a={name},\x01auth=Bearer {token.reveal()}\x01\x01".encode())
-        case XclientLogin():
-            raise ValueError("XCLIENT is no IMAP login")
 
 
 def _introduction(client: ClientInfo, session_id: str) -> bytes:
@@ -220,9 +207,8 @@ class ImapBackend:
             self._sent = True
             return [Send(self._response + b"\r\n")]
         if self._mechanism == "OAUTHBEARER" and self._failure is None:
-            # RFC 7628 section 3.2.3: the reason as JSON, which a dummy response answers; then comes the NO.
             self._failure = decode_base64(challenge) or b""
-            return [Send(b"AQ==\r\n")]
+            return [Send(BEARER_REFUSAL + b"\r\n")]
         return [self._refused(Fault.PROTOCOL, "asked for a second response")]
 
     def _login_reply(self, rest: bytes) -> list[BackendEvent]:

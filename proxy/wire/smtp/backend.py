@@ -6,7 +6,6 @@ is also the defence against replies injected behind STARTTLS (the NO STARTTLS pa
 
 from __future__ import annotations
 
-import binascii
 import ipaddress
 import re
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from proxy.wire.events import (
     Send,
     StartTls,
 )
+from proxy.wire.sasl import BEARER_REFUSAL, initial_response
 from proxy.wire.smtp.grammar import Reply, ReplyError, ReplyReader, ehlo_lines, parameters, xtext
 
 ACCEPTED = b"235 2.7.0 Authentication successful"
@@ -219,26 +219,17 @@ class _Backend:
     # ---- AUTH (RFC 4954) ------------------------------------------------------------------------
 
     def _log_in(self) -> list[BackendEvent]:
-        match self._login:
-            case PlainLogin(authzid, authcid, password):
-                mechanism, message = "PLAIN", f"{authzid}\0{authcid}\0{password.reveal()}"
-            case BearerLogin(user, token):
-                # RFC 7628 section 3.1; the user as RFC 5801's saslname.
-                name = user.replace("=", "=3D").replace(",", "=2C")
-                mechanism, message = "OAUTHBEARER", f"n,a={name},\x01auth=Bearer {token.reveal()}\x01\x01"
-            case _:
-                raise AssertionError("XCLIENT needs no AUTH")
+        assert isinstance(self._login, PlainLogin | BearerLogin)  # XCLIENT needs no AUTH
+        mechanism, response = initial_response(self._login)
         if mechanism not in (parameters(self._offers, "AUTH") or ()):
             return self._fail(Fault.CREDENTIAL, f"it does not offer AUTH {mechanism} on this connection")
-        initial = binascii.b2a_base64(message.encode(), newline=False).decode()
-        return self._say(f"AUTH {mechanism} {initial}", "auth", self._authenticated)
+        return self._say(f"AUTH {mechanism} {response.decode()}", "auth", self._authenticated)
 
     def _authenticated(self, reply: Reply) -> list[BackendEvent]:
         if reply.code == 235:
             return self._done()
         if reply.code == 334 and isinstance(self._login, BearerLogin):
-            # RFC 7628 section 3.2.2: the challenge is the error; a lone ^A asks for the refusal itself.
-            return self._say("AQ==", "auth refused", self._authenticated_not)
+            return self._say(BEARER_REFUSAL.decode(), "auth refused", self._authenticated_not)
         return self._authenticated_not(reply)
 
     def _authenticated_not(self, reply: Reply) -> list[BackendEvent]:
