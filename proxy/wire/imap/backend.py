@@ -41,7 +41,8 @@ def login_machine(
     login: BackendLogin, client: ClientInfo, session_id: str, *, starttls: bool, client_address: str
 ) -> BackendMachine:
     """Logs in. With client_address `id`, ID says first whose connection this is (Dovecot's login_trusted_networks)."""
-    assert not isinstance(login, XclientLogin)  # XCLIENT is no IMAP login
+    if isinstance(login, XclientLogin):
+        raise TypeError("XCLIENT is no IMAP login")
     mechanism, response = initial_response(login)
     introduction = _introduction(client, session_id) if client_address == "id" else b""
     return ImapBackend(starttls, mechanism, response, introduction)
