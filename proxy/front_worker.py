@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM or until the supervisor is gone."""
     arguments = _arguments(argv)
     logs.setup(arguments.log_level)
-    child.settle(arguments.status_fd, farewell=signal.SIGTERM)  # sessions get their goodbye
+    child.settle(arguments.status_fd, farewell=signal.SIGTERM)  # not SIGKILL: sessions get their goodbye
     capacity = raise_descriptor_limit()
 
     loop = uvloop.new_event_loop()
@@ -77,11 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not stopping:
             stopping = True
             listeners.stop()
-            reactor.callWhenRunning(reactor.stop)  # type: ignore[misc]
+            worker.leave(lambda: reactor.callWhenRunning(reactor.stop))  # type: ignore[misc]
 
     def orphaned() -> None:
-        _log.error("the supervisor is gone")
-        os._exit(1)
+        if not stopping:  # else its death has been heard of, and the sessions are being ended
+            _log.error("the supervisor is gone")
+            os._exit(1)
 
     def configured() -> None:
         nonlocal ready

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from proxy import logs
 from proxy.domain.app_passwords import normalize
 from proxy.domain.backend_login import BackendLogin, BearerLogin, PlainLogin, XclientLogin
 from proxy.domain.model import BearerToken
@@ -13,24 +12,14 @@ from proxy.domain.secret import Secret
 from proxy.domain.verdicts import SHOWN, Reason, Shown
 from proxy.fronts.login import BackendConnection, LoggedIn, Outcome
 from proxy.fronts.refusals import could_be_login_name
-from proxy.fronts.sessions import Session
+from proxy.fronts.sessions import Parting, Session
 from proxy.link.client import Answer
-from proxy.link.messages import Accept, Ask, Ended, LoginSetting
+from proxy.link.messages import MAX_SESSIONS, Accept, Ask, Ended, LoginSetting
 from proxy.wire.events import Attempt, BackendMachine, BackendRefused, Fault
 from proxy.wire.proxy_protocol import encode_v2
 
 if TYPE_CHECKING:
     from proxy.fronts.connection import Connection
-
-_log = logs.get("front")
-
-_REASONS = {
-    Fault.CONNECT: Reason.BACKEND_UNAVAILABLE,
-    Fault.PROTOCOL: Reason.BACKEND_UNAVAILABLE,
-    Fault.TEMPORARY: Reason.BACKEND_UNAVAILABLE,
-    Fault.CREDENTIAL: Reason.BACKEND_REFUSED_US,
-    Fault.UNKNOWN_ACCOUNT: Reason.BACKEND_UNKNOWN_ACCOUNT,
-}
 
 
 class PendingAttempt:
@@ -69,7 +58,7 @@ class PendingAttempt:
             )
             self._refuse(Shown.NOT_APP_PASSWORD)
             return
-        if len(worker.sessions) >= worker.limits.sessions_per_worker:
+        if len(worker.sessions) >= MAX_SESSIONS:
             self._unavailable(Reason.BUSY, attempt)
             return
         client = connection.client
@@ -160,14 +149,6 @@ class PendingAttempt:
             return
         if not isinstance(outcome, BackendRefused):
             outcome = BackendRefused(Fault.PROTOCOL, "the login ended without a result")
-        _log.error(
-            "backend login failed",
-            backend=session.backend,
-            fault=outcome.fault,
-            reason=_REASONS[outcome.fault],
-            session=session.id,
-            detail=outcome.detail,
-        )
         self._end_session("backend login failed", outcome)
         self._refuse(Shown.UNAVAILABLE, outcome.pass_on)
 
@@ -201,12 +182,12 @@ class PendingAttempt:
             self._over = True
             self._connection.refused(shown, pass_on)
 
-    def _cut(self, closed: Callable[[], None]) -> None:
-        """The app password went while the backend was being asked."""
+    def _cut(self, why: Parting, closed: Callable[[], None]) -> None:
+        """While the backend was being asked. Whether the app password still holds, the next try will be told."""
         self._close_backend()
-        self._end_session("cut")
+        self._end_session(why)
         closed()
-        self._refuse(Shown.NOT_ACCEPTED)
+        self._refuse(Shown.UNAVAILABLE)
 
     def abandon(self, why: str) -> None:
         """The client is gone."""

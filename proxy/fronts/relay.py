@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from proxy.fronts.descriptor import LINGER, Leg, buffer
 from proxy.fronts.login import LoggedIn
-from proxy.fronts.sessions import Session
+from proxy.fronts.sessions import Parting, Session
 from proxy.fronts.worker import Front, Worker
 from proxy.link.messages import Ended, Program, Started
 from proxy.wire.events import (
@@ -27,7 +27,10 @@ from proxy.wire.events import (
 
 MESSAGE_REPLY_WAIT = 0.5
 """Seconds that a cut waits for the backend's answer to a message whose final dot is out."""
-CUT_TEXT = "Session ended by an administrator or the owner"
+GOODBYE = {
+    Parting.CUT: "Session ended by an administrator or the owner",
+    Parting.SHUTDOWN: "Server is shutting down",
+}
 _LF = 10
 
 
@@ -43,6 +46,7 @@ class Relay:
         "_framed",
         "_observer",
         "_over",
+        "_parting",
         "_session",
         "_timer",
         "_worker",
@@ -64,7 +68,9 @@ class Relay:
         self._over = False
         self._timer: TimerHandle | None = None
         self._cut_done: list[Callable[[], None]] = []
+        self._parting = Parting.CUT
         session.cut = self._cut
+        session.live = True
         worker.link.send(Started(session.id, backend.address, session.program))
         client.on_lost = self._client_lost
         backend.leg.on_lost = self._backend_lost
@@ -223,11 +229,12 @@ class Relay:
 
     # ---- a cut -------------------------------------------------------------------------------
 
-    def _cut(self, done: Callable[[], None]) -> None:
+    def _cut(self, why: Parting, done: Callable[[], None]) -> None:
         """Session.cut: nothing passes any more, except the answer to a message that is already sent."""
         self._cut_done.append(done)
         if len(self._cut_done) > 1:
             return
+        self._parting = why
         if self._reply_due:
             self._client.hold()
             self._timer = self._worker.loop.call_later(MESSAGE_REPLY_WAIT, self._finish_cut)
@@ -250,8 +257,7 @@ class Relay:
             compressed = self._observer is not None and self._observer.compressed
             may_speak = self._at_line_end and not compressed and not client.blocked
         if may_speak:
-            client.send(self._farewell(CUT_TEXT))
-            self._end("cut")
+            client.send(self._farewell(GOODBYE[self._parting]))
         else:
             client.close()
-            self._end("cut")
+        self._end(self._parting)

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from enum import StrEnum
 
 from proxy.domain.model import ClientInfo
 from proxy.link.messages import Cut, LiveSession
+
+
+class Parting(StrEnum):
+    """Why we end a session that nothing is wrong with."""
+
+    CUT = "cut"
+    SHUTDOWN = "shutdown"
 
 
 class Session:
@@ -21,6 +29,7 @@ class Session:
         "cut",
         "generation",
         "id",
+        "live",
         "messages",
         "program",
         "protocol",
@@ -38,9 +47,11 @@ class Session:
         backend: str,
         client: ClientInfo,
         started: float,
-        cut: Callable[[Callable[[], None]], None],
+        cut: Callable[[Parting, Callable[[], None]], None],
     ) -> None:
         """`started` in seconds since the epoch. `cut` ends it now and calls its argument when nothing more can pass."""
+        self.live = False
+        """The client has been told OK."""
         self.id = session_id
         self.account_id = account_id
         self.app_password_id = app_password_id
@@ -111,11 +122,19 @@ class Sessions:
         return [session.report() for session in self._by_id.values()]
 
     def cut(self, order: Cut, done: Callable[[int], None]) -> None:
-        """End what `order` selects; `done(count)` once all of it is closed."""
+        """End what `order` selects; once all of it is closed `done(count)`: how many were live, as the core counts."""
         chosen: set[Session] = set()
         chosen.update(*(self._by_app_password.get(i, ()) for i in order.app_passwords))
         chosen.update(*(self._by_account.get(i, ()) for i in order.accounts))
         chosen.update(self._named(order.sessions))
+        self._end(chosen, Parting.CUT, done)
+
+    def shut_down(self) -> None:
+        """End every one."""
+        self._end(set(self._by_id.values()), Parting.SHUTDOWN, lambda count: None)
+
+    def _end(self, chosen: set[Session], why: Parting, done: Callable[[int], None]) -> None:
+        count = sum(session.live for session in chosen)
         open_ones = len(chosen)
         if not open_ones:
             done(0)
@@ -125,10 +144,10 @@ class Sessions:
             nonlocal open_ones
             open_ones -= 1
             if not open_ones:
-                done(len(chosen))
+                done(count)
 
         for session in chosen:
-            session.cut(one_closed)
+            session.cut(why, one_closed)
 
     def _named(self, ids: Iterable[str]) -> Iterable[Session]:
         return (self._by_id[i] for i in ids if i in self._by_id)

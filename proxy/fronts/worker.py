@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from proxy import logs
 from proxy.domain.networks import NetworkSet
 from proxy.fronts.backends import Backend
+from proxy.fronts.descriptor import Leg
 from proxy.fronts.protocols import PROTOCOLS, ProtocolKit
 from proxy.fronts.refusals import RefusalTable
 from proxy.fronts.sessions import Sessions
@@ -32,6 +33,9 @@ from proxy.wire.events import FrontMachine, FrontSettings
 
 if TYPE_CHECKING:
     from proxy.fronts.connection import Connection
+
+LEAVE_WITHIN = 1.0
+"""Seconds that peers get to take what was sent last, and to close."""
 
 _log = logs.get("front")
 
@@ -133,6 +137,21 @@ class Worker:
             report = self.refusals.take()
             if report is not None:
                 self.link.send(report)
+
+    def leave(self, left: Callable[[], None]) -> None:
+        """Say goodbye to every session and tell the core of it, then call `left`: LEAVE_WITHIN seconds at most."""
+        deadline = self.loop.time() + LEAVE_WITHIN
+        self.sessions.shut_down()
+        self.report_refusals()
+
+        def look() -> None:
+            waits = len(self.sessions) or Leg.open_count or self.link.unsent
+            if waits and self.loop.time() < deadline:
+                self.loop.call_later(0.02, look)
+            else:
+                left()
+
+        look()
 
     @staticmethod
     def now() -> float:

@@ -117,6 +117,11 @@ class LinkClient:
             self._loop.call_soon(self._answer, self._question, None)
         return self._question
 
+    @property
+    def unsent(self) -> bool:
+        """Something said is not with the kernel yet."""
+        return bool(self._outbox or self._unsent)
+
     def forget(self, question: int) -> None:
         """Nobody waits for this answer any more. A session it would have started is reported as ended."""
         self._questions.pop(question, None)

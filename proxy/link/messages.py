@@ -13,7 +13,9 @@ import msgspec
 
 LINK_VERSION = 1
 MAX_MESSAGE = 8 * 1024 * 1024
-"""Bytes; a longer frame closes the link (a listing of 20,000 sessions is about 4 MiB)."""
+"""Bytes; a longer frame closes the link."""
+MAX_SESSIONS = 20_000
+"""Of one worker: what fits a Hello or a Census (about 4 MiB). Descriptors run out before it where there are fewer."""
 
 _LENGTH = struct.Struct(">I")
 
@@ -212,7 +214,6 @@ class LimitSetting(msgspec.Struct, array_like=True):
     connect_timeout: float = 5.0
     backend_timeout: float = 10.0
     probe_interval: float = 300.0
-    sessions_per_worker: int = 9000
 
 
 class Welcome(Message):

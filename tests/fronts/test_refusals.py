@@ -5,10 +5,16 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
-from proxy.link.messages import Ask, Limited, LimitSetting, Refusals
+from proxy.domain.model import AppPassword
+from proxy.domain.secret import Secret
+from proxy.domain.verdicts import Reason, Shown
+from proxy.fronts.attempt import PendingAttempt
+from proxy.link.messages import MAX_SESSIONS, Ask, Limited, LimitSetting, Refusals
+from proxy.wire.events import Attempt
 from tests.fronts.conftest import Rig
 from tests.support.fake_backend import Peer
 from tests.support.fake_core import RIGHT, refuse
@@ -204,16 +210,22 @@ def test_shared_networks_have_no_cap(make_rig: Callable[..., Rig], limits: Limit
         assert client.line().startswith(b"a OK")
 
 
-def test_a_full_worker_is_busy(make_rig: Callable[..., Rig], limits: LimitSetting) -> None:
-    limits.sessions_per_worker = 1
-    rig = make_rig(limits=limits)
-    rig.log_in()
-    client = rig.tls("imaps")
-    client.line()
-    client.send(b"a1 LOGIN alice %s\r\n" % RIGHT.encode())
-    assert client.line() == b"a1 NO [UNAVAILABLE] Temporary authentication failure\r\n"
-    (row,) = rows(rig)
-    assert row.reason == "busy"
+def test_a_worker_with_more_sessions_than_it_could_list_is_busy() -> None:
+    """Before it asks anything. No worker of a test holds that many, so the attempt runs alone."""
+    said: list[object] = []
+    worker = SimpleNamespace(
+        loop=SimpleNamespace(time=lambda: 0.0, call_at=lambda due, release, *what: release(*what)),
+        limits=LimitSetting(),
+        sessions=range(MAX_SESSIONS),
+    )
+    connection = SimpleNamespace(
+        worker=worker,
+        count_refusal=lambda reason, **more: said.append(reason),
+        refused=lambda shown, pass_on: said.append(shown),
+    )
+    secret = AppPassword(Secret(RIGHT))
+    PendingAttempt(connection).start(Attempt("alice", "", secret, "PLAIN"))  # type: ignore[arg-type]
+    assert said == [Reason.BUSY, Shown.UNAVAILABLE]
 
 
 def test_http_is_closed_and_nothing_is_echoed(rig: Rig) -> None:

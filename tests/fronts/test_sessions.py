@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.domain.model import ClientInfo
-from proxy.fronts.sessions import Session, Sessions
+from proxy.fronts.sessions import Parting, Session, Sessions
 from proxy.link.messages import Cut
 
 CLIENT = ClientInfo("192.0.2.1", 5, "192.0.2.2", 993, "TLSv1.3", "Thunderbird")
@@ -20,10 +20,12 @@ class Table:
     def __init__(self) -> None:
         self.sessions = Sessions()
         self.cut: list[str] = []
+        self.why: list[Parting] = []
         self.waiting: list[Callable[[], None]] = []
 
     def add(self, number: int, app_password: int, account: int, *, slow: bool = False) -> Session:
-        def end(done: Callable[[], None]) -> None:
+        def end(why: Parting, done: Callable[[], None]) -> None:
+            self.why.append(why)
             self.cut.append(session.id)
             self.sessions.remove(session)
             if slow:
@@ -32,6 +34,7 @@ class Table:
                 done()
 
         session = Session(str(number), account, app_password, 1, "imap", "mail", CLIENT, 1.5, end)
+        session.live = True
         self.sessions.add(session)
         return session
 
@@ -74,6 +77,26 @@ def test_done_waits_for_the_last_one() -> None:
     assert counts == []
     table.waiting[1]()
     assert counts == [3]
+
+
+def test_a_login_that_is_under_way_ends_too_but_is_not_counted() -> None:
+    """The core counts the same way, so the figure does not depend on who answers."""
+    table = Table()
+    table.add(1, 7, 3)
+    table.add(2, 7, 3).live = False
+    counts: list[int] = []
+    table.sessions.cut(Cut(1, [7], [], []), counts.append)
+    assert sorted(table.cut) == ["1", "2"]
+    assert counts == [1]
+
+
+def test_a_shutdown_ends_all_and_says_so() -> None:
+    table = Table()
+    for number in range(3):
+        table.add(number, number, number)
+    table.sessions.shut_down()
+    assert len(table.sessions) == 0
+    assert table.why == [Parting.SHUTDOWN] * 3
 
 
 def test_removing_twice_is_harmless_and_nothing_is_left() -> None:
