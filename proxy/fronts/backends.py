@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import socket
 import ssl
-from asyncio import AbstractEventLoop, Future
+from asyncio import AbstractEventLoop, Task, TimerHandle
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from proxy.link.messages import BackendSetting
 
 REMEMBER = 30.0
 """Seconds that a looked-up host name's addresses are used without asking again."""
+LOOK_UP_WITHIN = 5.0
+"""Seconds that a login waits for the resolver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +44,16 @@ class Backend:
         self._loop = loop
         self._remembered: list[Target] = []
         self._fresh_until = float("-inf")
+        self._look_up: Task[list[Target]] | None = None
+        self._waiting: list[Callable[[list[Target]], None]] = []
+        self._patience: TimerHandle | None = None
 
     def targets(self, found: Callable[[list[Target]], None]) -> None:
-        """Call `found` with the addresses, in the configured order; host names are looked up off the event loop."""
+        """Call `found` with the addresses, in the configured order; none when no name could be looked up in time.
+
+        Host names are looked up off the event loop, once for all that wait. An old answer is better than none while the
+        resolver is away.
+        """
         if self._loop.time() < self._fresh_until:
             found(self._remembered)
             return
@@ -53,30 +63,41 @@ class Backend:
             self._fresh_until = float("inf")
             found(self._remembered)
             return
-        self._look_up(0, [], found)
+        self._waiting.append(found)
+        if self._look_up is None:
+            self._look_up = self._loop.create_task(self._resolve())
+            self._look_up.add_done_callback(self._resolved)
+        if self._patience is None:
+            self._patience = self._loop.call_later(LOOK_UP_WITHIN, self._tell)
 
-    def _look_up(self, index: int, so_far: list[Target], found: Callable[[list[Target]], None]) -> None:
-        if index == len(self.setting.addresses):
-            if so_far:
-                self._remembered = so_far
-                self._fresh_until = self._loop.time() + REMEMBER
-            found(so_far or self._remembered)  # an old answer is better than none while the resolver is away
-            return
-        address = self.setting.addresses[index]
-        literal = _literal(address, self.setting.server_name)
-        if literal is not None:
-            self._look_up(index + 1, [*so_far, literal], found)
-            return
-        host, _, port = address.rpartition(":")
+    async def _resolve(self) -> list[Target]:
+        targets: list[Target] = []
+        for address in self.setting.addresses:
+            literal = _literal(address, self.setting.server_name)
+            if literal is not None:
+                targets.append(literal)
+                continue
+            host, _, port = address.rpartition(":")
+            with contextlib.suppress(OSError, UnicodeError):
+                rows = await self._loop.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+                targets += [Target(row[0], row[4], address, self.setting.server_name or host) for row in rows]
+        return targets
 
-        def answered(future: Future[Any]) -> None:
-            rows = [] if future.cancelled() or future.exception() else future.result()
-            name = self.setting.server_name or host
-            more = [Target(row[0], row[4], address, name) for row in rows]
-            self._look_up(index + 1, so_far + more, found)
+    def _resolved(self, look_up: Task[list[Target]]) -> None:
+        self._look_up = None
+        self._remembered = look_up.result() or self._remembered
+        self._tell()
 
-        lookup = self._loop.create_task(self._loop.getaddrinfo(host, int(port), type=socket.SOCK_STREAM))
-        lookup.add_done_callback(answered)
+    def _tell(self) -> None:
+        """Who waits gets what there is. What is remembered counts as fresh, so that not every login waits anew."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        if self._remembered:
+            self._fresh_until = self._loop.time() + REMEMBER
+        waiting, self._waiting = self._waiting, []
+        for found in waiting:
+            self._loop.call_soon(found, self._remembered)
 
 
 def _literal(address: str, server_name: str | None) -> Target | None:

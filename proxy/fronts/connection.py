@@ -70,9 +70,9 @@ class Connection:
         self._attempt: PendingAttempt | None = None
         self._refusals = 0
         self._network: str | None = None
-        self._deadline: TimerHandle | None = None
         self._stage: TimerHandle | None = None
         leg.on_lost = self._lost
+        self._deadline: TimerHandle | None = worker.loop.call_later(worker.limits.login_timeout, self._timed_out)
         if front.proxies:
             self._expect_proxy_header()
         else:
@@ -115,7 +115,6 @@ class Connection:
         worker = self.worker
         if self.client.address not in worker.shared_networks:
             self._take_a_place()
-        self._deadline = worker.loop.call_later(worker.limits.login_timeout, self._timed_out)
         if self.front.implicit_tls:
             self._start_tls()
         else:
@@ -134,15 +133,19 @@ class Connection:
         places[self] = None
 
     def _start_tls(self) -> None:
-        leg = self._leg
-        if leg.blocked:
-            leg.hold()
-            leg.on_drained = self._start_tls
-            return
-        leg.on_drained = None
         self._stage = self.worker.loop.call_later(
             self.worker.limits.handshake_timeout, self._drop, "TLS handshake timed out"
         )
+        self._shake_hands()
+
+    def _shake_hands(self) -> None:
+        """Once everything said in the clear is out."""
+        leg = self._leg
+        if leg.blocked:
+            leg.hold()
+            leg.on_drained = self._shake_hands
+            return
+        leg.on_drained = None
         accept_tls(leg, self.front.context, self.front.kit.alpn, self._tls_up)
 
     def _tls_up(self) -> None:

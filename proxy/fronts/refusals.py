@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.domain.login_names import canonical
 from proxy.domain.model import ClientInfo
-from proxy.domain.networks import network_of
+from proxy.domain.networks import network_of, site_of
 from proxy.domain.verdicts import Reason
 from proxy.link.messages import RefusalRow, Refusals
 
@@ -41,7 +41,7 @@ class RefusalTable:
     ) -> None:
         """One more. `login_name` as typed; it is dropped unless it could be one."""
         network = network_of(client.address)
-        if network in self.limited:
+        if network in self.limited or site_of(network) in self.limited:
             login_name, program = "", None
         elif not could_be_login_name(login_name):
             login_name = ""

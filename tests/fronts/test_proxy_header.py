@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from proxy.link.messages import Ask
+from proxy.link.messages import Ask, LimitSetting
 from tests.fronts.conftest import Certificates, Rig, Shape, quick_limits, start_rig, stop_rig
 from tests.support.fake_backend import Peer
 from tests.support.fake_core import RIGHT
@@ -126,3 +126,14 @@ def test_a_header_that_does_not_come_is_waited_for_five_seconds(
     start = time.monotonic()
     assert client.rest() == b""
     assert 4.5 < time.monotonic() - start < 9
+
+
+def test_the_time_to_log_in_begins_with_the_connection(make_rig: Callable[..., Rig], limits: LimitSetting) -> None:
+    limits.login_timeout = 2.0
+    rig = make_rig(limits=limits, proxies=["127.0.0.1/32"])
+    client = rig.raw("imap")
+    start = time.monotonic()
+    time.sleep(1.2)
+    client.send(V1)
+    assert client.rest().endswith(b"* BYE Too slow to log in\r\n")
+    assert 1.8 < time.monotonic() - start < 3.0

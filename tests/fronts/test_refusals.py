@@ -9,10 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from proxy.domain.model import AppPassword
+from proxy.domain.model import AppPassword, ClientInfo
 from proxy.domain.secret import Secret
 from proxy.domain.verdicts import Reason, Shown
 from proxy.fronts.attempt import PendingAttempt
+from proxy.fronts.refusals import RefusalTable
 from proxy.link.messages import MAX_SESSIONS, Ask, Limited, LimitSetting, Refusals
 from proxy.wire.events import Attempt
 from tests.fronts.conftest import Rig
@@ -73,6 +74,19 @@ def test_limited_networks_are_only_counted(rig: Rig) -> None:
     client.line()
     (row,) = rows(rig)
     assert (row.login_name, row.program, row.reason) == ("", None, "not_app_password")
+
+
+def test_a_limited_site_is_only_counted_too() -> None:
+    """The core names an IPv6 site by its /48, and limits every /64 in it."""
+    table = RefusalTable()
+    table.limited = frozenset({"2001:db8:1::/48"})
+    for address, name in (("2001:db8:1:2::3", ""), ("2001:db8:2::3", "alice")):
+        client = ClientInfo(address, 1, "::1", 993, None)
+        table.count("imap", Reason.NOT_APP_PASSWORD, client, "Thunderbird", "s", login_name="alice")
+        report = table.take()
+        assert report is not None
+        (row,) = report.rows
+        assert (row.login_name, row.program) == (name, "Thunderbird" if name else None)
 
 
 def test_every_refusal_is_released_the_same_time_after_the_attempt(

@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -192,3 +193,15 @@ def test_a_handshake_that_fails_disturbs_nobody(rig: Rig) -> None:
             raw.start_tls(ssl.create_default_context(), server_side=False, server_hostname="mail.example.test")
     session.send(b"b NOOP\r\n")
     assert session.until(b"b ")[-1] == b"b OK done\r\n"
+
+
+def test_starttls_waits_for_what_was_said_before_it(make_rig: Callable[..., Rig]) -> None:
+    """To a client that reads only later: the hello must not be taken for plain text meanwhile."""
+    rig = make_rig(buffers=4096)
+    client = rig.raw("imap", size=4096)
+    client.send(b"a CAPABILITY\r\n" * 90 + b"b STARTTLS\r\n")
+    time.sleep(0.3)
+    assert client.until(b"b ")[-1] == b"b OK Begin TLS negotiation now\r\n"
+    client.start_tls(rig.client_context(), server_side=False, server_hostname="mail.example.test")
+    client.send(b"c NOOP\r\n")
+    assert client.line() == b"c OK NOOP completed\r\n"
