@@ -6,7 +6,9 @@ the store is away everything waits here, up to a bound; what is beyond is counte
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TypeVarTuple
 
@@ -26,8 +28,8 @@ USES_EVERY = 4.0
 """Seconds between two writes; with the write itself they stay under the 1 s and 5 s that are promised."""
 MAX_WAITING = 20_000
 """Records of a kind that wait for the store."""
-SLICE = 500
-"""Records in one transaction: some 20 ms of the writer's time, so that a revoke need not wait."""
+SLICE = 100
+"""Records of a kind in one transaction: some 20 ms of the writer's time, so that a revoke need not wait."""
 
 Args = TypeVarTuple("Args")
 
@@ -52,6 +54,8 @@ class WriteBehind:
         self._uses: dict[int, _Use] = {}
         self._dropped = 0
         self._failing = False
+        self._verdicts = _Work(self._all_verdicts)
+        self._last_uses = _Work(self._all_uses)
 
     def audit(self, event: AuditEvent) -> None:
         """A verdict's record."""
@@ -79,6 +83,13 @@ class WriteBehind:
 
     async def write_verdicts(self) -> None:
         """Write what waits of audit and history."""
+        await self._verdicts.run()
+
+    async def write_uses(self) -> None:
+        """Write last uses and counters."""
+        await self._last_uses.run()
+
+    async def _all_verdicts(self) -> None:
         while self._audit or self._refusals:
             events, self._audit = self._audit[:SLICE], self._audit[SLICE:]
             rows, self._refusals = self._refusals[:SLICE], self._refusals[SLICE:]
@@ -87,15 +98,15 @@ class WriteBehind:
                 self._refusals = rows + self._refusals
                 return
 
-    async def write_uses(self) -> None:
-        """Write last uses and counters."""
-        uses, self._uses = self._uses, {}
-        batch = [Use(key, use.last, use.messages, use.recipients) for key, use in uses.items()]
-        for start in range(0, len(batch), SLICE):
-            if not await self._written(app_passwords.record_uses, batch[start : start + SLICE]):
-                for left in batch[start:]:
-                    use = uses[left.app_password_id]
-                    self.used(left.app_password_id, use.last, use.messages, use.recipients)
+    async def _all_uses(self) -> None:
+        while self._uses:
+            uses = dict(itertools.islice(self._uses.items(), SLICE))
+            for key in uses:
+                del self._uses[key]
+            batch = [Use(key, use.last, use.messages, use.recipients) for key, use in uses.items()]
+            if not await self._written(app_passwords.record_uses, batch):
+                for key, use in uses.items():
+                    self.used(key, use.last, use.messages, use.recipients)
                 return
 
     def _write_verdicts(self, c: Connection, events: list[AuditEvent], rows: list[RefusalRecord]) -> None:
@@ -107,7 +118,7 @@ class WriteBehind:
 
     async def _written(self, fn: Callable[[Connection, *Args], None], *args: *Args) -> bool:
         try:
-            await self._store.write(fn, *args)
+            await self._store.write(fn, *args, patient=True)  # after a time-out it would have to be written twice
         except StoreUnavailable as error:
             if not self._failing:
                 self._failing = True
@@ -117,4 +128,21 @@ class WriteBehind:
             self._failing = False
             _log.info("the store takes records again", dropped=self._dropped)
             self._dropped = 0
+        elif self._dropped:
+            _log.error("records of logins came faster than the store takes them", dropped=self._dropped)
+            self._dropped = 0
         return True
+
+
+class _Work:
+    """Runs at most once at a time: who asks meanwhile waits for its end. It goes on when who waits is cancelled, as the
+    store does with what it has begun: the outcome decides whether a slice is written again."""
+
+    def __init__(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._work())
+        await asyncio.shield(self._task)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from proxy.domain.model import Protocol
 from proxy.domain.verdicts import Reason
@@ -51,7 +51,6 @@ _merge = (
     .where(refusals.c.id == bindparam("into"))
     .values(time=bindparam("at"), count=refusals.c.count + bindparam("more"))
 )
-_known = select(accounts.c.id).where(accounts.c.id == bindparam("id"))
 _last = (
     select(refusals)
     .where(refusals.c.account_id == bindparam("id"))
@@ -59,34 +58,64 @@ _last = (
     .limit(bindparam("most"))
 )
 _newest = _last.with_only_columns(refusals.c.id)
+_too_many = select(refusals.c.account_id).group_by(refusals.c.account_id).having(func.count() > KEPT)
 _prune = delete(refusals).where(refusals.c.account_id == bindparam("id"), refusals.c.id.not_in(_newest))
 
 
 def record(c: Connection, rows: Iterable[RefusalRecord]) -> None:
     """Add refusals, oldest first, merging like ones, and prune. Rows of accounts that are gone are dropped."""
-    touched: set[int] = set()
-    for row in rows:
-        if row.account_id not in touched and c.execute(_known, {"id": row.account_id}).first() is None:
+    chosen = _merged(rows)
+    ids = {row.account_id for row in chosen}
+    known = set(c.execute(select(accounts.c.id).where(accounts.c.id.in_(ids))).scalars())
+    merges, inserts = [], []
+    for row in chosen:
+        if row.account_id not in known:
             continue
-        touched.add(row.account_id)
-        first = row.time if row.first is None else row.first
-        same = c.execute(
-            _latest_same,
-            {
-                "of_account": row.account_id,
-                "of_reason": str(row.reason),
-                "of_protocol": str(row.protocol),
-                "of_network": row.network,
-                "of_program": row.program,
-                "of_app_password": row.app_password_id,
-            },
-        ).first()
-        if same is not None and first - same.time <= MERGED_WITHIN:
-            c.execute(_merge, {"into": same.id, "at": max(row.time, same.time), "more": row.count})
+        same = c.execute(_latest_same, _key(row)).first()
+        if same is not None and _first(row) - same.time <= MERGED_WITHIN:
+            merges.append({"into": same.id, "at": max(row.time, same.time), "more": row.count})
         else:
-            c.execute(insert(refusals), _values(row, first))
-    for account_id in touched:
-        c.execute(_prune, {"id": account_id, "most": KEPT})
+            inserts.append(_values(row))
+    if merges:
+        c.execute(_merge, merges)
+    if inserts:
+        c.execute(insert(refusals), inserts)
+        grown = {values["account_id"] for values in inserts}
+        for account_id in c.execute(_too_many.where(refusals.c.account_id.in_(grown))).scalars():
+            c.execute(_prune, {"id": account_id, "most": KEPT})
+
+
+def _merged(rows: Iterable[RefusalRecord]) -> list[RefusalRecord]:
+    """Like ones that follow each other closely, as one: a flood is few rows before it reaches the store."""
+    merged: list[RefusalRecord] = []
+    latest: dict[tuple[object, ...], int] = {}
+    for row in rows:
+        key = tuple(_key(row).values())
+        place = latest.get(key)
+        if place is not None and _first(row) - merged[place].time <= MERGED_WITHIN:
+            same = merged[place]
+            merged[place] = replace(
+                same, first=_first(same), time=max(row.time, same.time), count=same.count + row.count
+            )
+        else:
+            latest[key] = len(merged)
+            merged.append(row)
+    return merged
+
+
+def _first(row: RefusalRecord) -> float:
+    return row.time if row.first is None else row.first
+
+
+def _key(row: RefusalRecord) -> dict[str, object]:
+    return {
+        "of_account": row.account_id,
+        "of_reason": str(row.reason),
+        "of_protocol": str(row.protocol),
+        "of_network": row.network,
+        "of_program": row.program,
+        "of_app_password": row.app_password_id,
+    }
 
 
 def last(c: Connection, account_id: int, limit: int = KEPT) -> list[RefusalRecord]:
@@ -94,10 +123,10 @@ def last(c: Connection, account_id: int, limit: int = KEPT) -> list[RefusalRecor
     return [_record(row) for row in c.execute(_last, {"id": account_id, "most": limit})]
 
 
-def _values(row: RefusalRecord, first: float) -> dict[str, object]:
+def _values(row: RefusalRecord) -> dict[str, object]:
     return {
         "account_id": row.account_id,
-        "first": first,
+        "first": _first(row),
         "time": row.time,
         "reason": str(row.reason),
         "protocol": str(row.protocol),

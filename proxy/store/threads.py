@@ -69,18 +69,21 @@ class StoreThreads:
         """`fn(connection, *args)` on a snapshot. StoreUnavailable if it fails, or takes over `timeout` seconds."""
         job = self._job(_NORMAL, fn, args)
         self._reads.put(job)
-        return await self._outcome(job)
+        return await self._outcome(job, self._timeout)
 
-    async def write(self, fn: Callable[[Connection, *Args], R], *args: *Args, urgent: bool = False) -> R:
+    async def write(
+        self, fn: Callable[[Connection, *Args], R], *args: *Args, urgent: bool = False, patient: bool = False
+    ) -> R:
         """`fn(connection, *args)` in a write transaction; returns once it is durable.
 
         An exception means nothing was written, with one exception: StoreUnavailable that says "may still be done".
-        Cancelled or out of time before its turn came, it never runs.
+        Cancelled or out of time before its turn came, it never runs. `patient`: nobody waits for an answer, so it has
+        all the time it takes, and that exception does not occur.
         """
         job = self._job(_URGENT if urgent else _NORMAL, fn, args)
         self._writes.put(job)
         try:
-            return await self._outcome(job)
+            return await self._outcome(job, None if patient else self._timeout)
         except (StoreUnavailable, asyncio.CancelledError):
             self._listen_on(job)
             raise
@@ -103,15 +106,15 @@ class StoreThreads:
     def _stop(self) -> _Job[None]:
         return _Job(_LAST, next(self._numbers), _stop, ())
 
-    async def _outcome(self, job: _Job[R]) -> R:
+    async def _outcome(self, job: _Job[R], seconds: float | None) -> R:
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(seconds):
                 # Cancelling what is awaited here cancels the job itself, unless a thread has begun it.
                 return await asyncio.wrap_future(job.outcome)
         except TimeoutError:
             begun = not job.outcome.cancelled()
             raise StoreUnavailable(
-                f"{self.store.where}: no answer in {self._timeout:g} s; what was asked "
+                f"{self.store.where}: no answer in {seconds:g} s; what was asked "
                 + ("may still be done" if begun else "was not done")
             ) from None
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -29,17 +32,17 @@ class Flaky:
         self.away = False
         self.writes = 0
 
-    async def write(self, fn: Any, *args: Any) -> Any:
+    async def write(self, fn: Any, *args: Any, **how: Any) -> Any:
         if self.away:
             raise StoreUnavailable("store /x: the disk is full")
         self.writes += 1
-        return await self.threads.write(fn, *args)
+        return await self.threads.write(fn, *args, **how)
 
 
 def play(tmp_path: Path, script: Callable[[WriteBehind, Disk, Flaky], Awaitable[None]]) -> None:
     async def run() -> None:
         disk = Disk(tmp_path)
-        threads = StoreThreads(disk.store)
+        threads = StoreThreads(disk.store, timeout=0.2)
         flaky = Flaky(threads)
         try:
             await script(WriteBehind(flaky, "node1"), disk, flaky)  # type: ignore[arg-type]
@@ -146,5 +149,105 @@ def test_uses_of_one_app_password_are_one_write(tmp_path: Path):
             assert stored.last_used == LastUse(ISSUED + 200, "10.0.0.3", Protocol.IMAP, None)
             counters = c.exec_driver_sql("SELECT messages, recipients FROM app_passwords").one()
         assert tuple(counters) == (101, 200)
+
+    play(tmp_path, script)
+
+
+def busy(threads: StoreThreads) -> threading.Event:
+    """Keep the writer busy until the event is set."""
+    go = threading.Event()
+    threads._writes.put(threads._job(0, lambda c: go.wait(20), ()))
+    return go
+
+
+def test_what_a_slow_store_was_given_is_written_once(tmp_path: Path):
+    """A write whose caller gave up may still be done: given again, it would be in the audit twice."""
+
+    async def script(behind: WriteBehind, disk: Disk, store: Flaky) -> None:
+        slow = threading.Event()
+        real = behind._write_verdicts
+
+        def slowly(c: Any, *args: Any) -> None:
+            slow.wait(20)
+            real(c, *args)
+
+        behind._write_verdicts = slowly  # type: ignore[method-assign]
+        behind.audit(event(0))
+        first = asyncio.get_running_loop().create_task(behind.write_verdicts())
+        await asyncio.sleep(0.5)  # longer than a caller waits for the store
+        behind.audit(event(1))
+        slow.set()
+        await first
+        await behind.write_verdicts()
+        assert written(disk) == ["0", "1"]
+
+    play(tmp_path, script)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_nothing_is_lost_or_doubled_when_the_core_stops_in_the_middle(tmp_path: Path, begun: bool):
+    async def script(behind: WriteBehind, disk: Disk, store: Flaky) -> None:
+        phone, _ = disk.mint()
+        go = busy(store.threads)
+        if begun:
+            go.set()
+        for n in range(3):
+            behind.audit(event(n))
+        behind.used(phone.id, LastUse(ISSUED, "10.0.0.1", Protocol.SMTP, None), 1, 2)
+        works = [asyncio.get_running_loop().create_task(work()) for work in (behind.write_verdicts, behind.write_uses)]
+        await asyncio.sleep(0.05 if not begun else 0)
+        for work in works:
+            work.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
+        behind.audit(event(3))
+        behind.used(phone.id, LastUse(ISSUED, "10.0.0.1", Protocol.SMTP, None), 1, 2)
+        go.set()
+        await behind.write_verdicts()
+        await behind.write_uses()
+        assert written(disk) == list("0123")
+        with disk.store.reading() as c:
+            counters = c.exec_driver_sql("SELECT messages, recipients FROM app_passwords").one()
+        assert tuple(counters) == (2, 4)
+
+    play(tmp_path, script)
+
+
+def test_what_a_slow_store_made_us_drop_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    async def script(behind: WriteBehind, disk: Disk, store: Flaky) -> None:
+        monkeypatch.setattr(write_behind, "MAX_WAITING", 2)
+        for n in range(5):
+            behind.audit(event(n))
+        await behind.write_verdicts()
+        behind.audit(event(5))
+        await behind.write_verdicts()
+
+    play(tmp_path, script)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "faster than the store takes them" in line
+    assert "dropped=3" in line
+
+
+def test_a_slice_holds_the_writer_for_a_moment_only(tmp_path: Path):
+    """Revokes wait behind it: 50 ms at most (DESIGN section 2), here with room for a busy machine."""
+
+    async def script(behind: WriteBehind, disk: Disk, store: Flaky) -> None:
+        people = [disk.account(f"p{n}@example.org") for n in range(write_behind.SLICE)]
+        real, took = behind._write_verdicts, []
+
+        def measured(c: Any, *args: Any) -> None:
+            begun = time.thread_time()
+            real(c, *args)
+            took.append(time.thread_time() - begun)
+
+        behind._write_verdicts = measured  # type: ignore[method-assign]
+        for turn in range(5):
+            for n, person in enumerate(people):
+                behind.audit(event(n))
+                behind.refusal(refusal(person.id, turn))
+            await behind.write_verdicts()
+        print(f"a slice: median {statistics.median(took) * 1e3:.1f} ms of the writer's time")
+        assert statistics.median(took) < 0.05
 
     play(tmp_path, script)
