@@ -95,7 +95,7 @@ class Supervisor:
                 self._config = new
                 for slot in self._slots:
                     if slot.role is not Role.FRONT:  # fronts hear it from the core
-                        slot.signal(signal.SIGHUP)
+                        slot.reload()
                 log.info("configuration reloaded")
         notify("READY=1")
 

@@ -59,8 +59,9 @@ class Pace:
     backoff_max: float = 5.0
     settled: float = 10.0
     """A child that was ready for so long starts the next delay from `backoff` again."""
-    stop: float = 5.0
-    """What a stage of the orderly stop may take before it is killed: fronts and portal, then the core."""
+    stop: float = 8.0
+    """What a stage of the orderly stop may take before it is killed: fronts and portal, then the core, which needs its
+    time for requests in progress and for the last records (core/service.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +140,11 @@ class Slot:
         if self._life is not None:
             self._life.signal(number)
 
+    def reload(self) -> None:
+        """SIGHUP to the running child; one that is still starting gets it when it is ready and knows what it means."""
+        if self._life is not None:
+            self._life.reload()
+
     def became_ready(self) -> None:
         """From the running child."""
         log.info("child ready", child=self.name, pid=self.pid)
@@ -161,6 +167,7 @@ class _Life(ProcessProtocol):
 
     def __init__(self, slot: Slot, reactor: Reactor, pace: Pace) -> None:
         self.ready_since: float | None = None
+        self._reload_due = False
         self._slot = slot
         self._reactor = reactor
         self._pace = pace
@@ -170,11 +177,18 @@ class _Life(ProcessProtocol):
         with contextlib.suppress(ProcessExitedAlready):
             self.transport.signalProcess(int(number))
 
+    def reload(self) -> None:
+        self._reload_due = self.ready_since is None
+        if not self._reload_due:
+            self.signal(signal.SIGHUP)
+
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         if self.ready_since is None:
             if b"R" not in data:
                 return
             self.ready_since = self._reactor.seconds()
+            if self._reload_due:
+                self.reload()
             self._slot.became_ready()
         self._watch.cancel()
         self._watch = self._reactor.callLater(self._pace.silence, self._silent)

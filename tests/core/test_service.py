@@ -25,6 +25,7 @@ from proxy.core import service
 from proxy.domain.model import EndReason
 from proxy.link import messages as m
 from proxy.store import app_passwords, audit
+from proxy.supervisor.slot import Pace
 from tests.core.scene import Disk, ask
 
 PORTAL = "https://login.example.org"
@@ -312,6 +313,10 @@ def test_a_worker_that_hangs_is_killed_by_the_supervisor(core: Core):
     assert orders == [m.Kill(process.pid, "did not confirm a cut in time")]
     for sock in (supervisor, ours, theirs):
         sock.close()
+
+
+def test_the_supervisor_waits_for_the_last_records():
+    assert Pace().stop > service.API_STOPS_WITHIN + service.FLUSH_WITHIN
 
 
 def test_sessions_outlive_a_core_and_a_revoke_between_is_not_missed(own_core: Core):

@@ -325,6 +325,26 @@ def test_reload_reaches_core_and_portal(supervised: Callable[..., Supervised]) -
     assert "configuration reloaded" in it.text()
 
 
+def test_a_reload_reaches_who_is_still_starting_once_it_is_ready(supervised: Callable[..., Supervised]) -> None:
+    """Before, a child may not have said yet what SIGHUP means to it: then it would die of it."""
+    it = supervised()
+    process = it.started()
+    portal = it.born("portal")[-1]
+    (it.directory / "never-portal").touch()
+    it.order(portal, "exit 1")
+    wait_until(lambda: len(it.born("portal")) == 2, "another portal")
+    os.kill(process.pid, signal.SIGHUP)
+    wait_until(lambda: "SIGHUP" in [event for event, *_ in it.events()], "a SIGHUP")
+    it.wait_for_log("configuration reloaded")
+    assert [role for event, role, _ in it.events() if event == "SIGHUP"] == ["core"]
+    (it.directory / "never-portal").unlink()
+    wait_until(lambda: len([1 for event, *_ in it.events() if event == "SIGHUP"]) == 2, "another SIGHUP")
+    assert [(role, pid) for event, role, pid in it.events() if event == "SIGHUP"][1] == (
+        "portal",
+        it.born("portal")[-1],
+    )
+
+
 def test_a_broken_configuration_is_not_loaded(supervised: Callable[..., Supervised]) -> None:
     it = supervised()
     process = it.started()

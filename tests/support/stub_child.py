@@ -2,7 +2,8 @@
 
 It works in the folder of the configuration (or of the link socket). There it writes what it is into `ROLE-PID.json` and
 what happens to it, one line each, into `events`; and reads, at start: `fail-ROLE` (`CODE SENTENCE`: give up so),
-`never-ROLE` (never be ready), `stubborn-ROLE` (do not end at SIGTERM); at any time: `order-PID` (`exit N` or `hang`).
+`never-ROLE` (do not be ready while it is there), `stubborn-ROLE` (do not end at SIGTERM); at any time: `order-PID`
+(`exit N` or `hang`).
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ def main(role: str) -> None:
         code, _, sentence = failing.read_text().partition(" ")
         print(sentence, file=sys.stderr, flush=True)
         sys.exit(int(code))
-    if not (directory / f"never-{role}").exists():
-        os.write(arguments.status_fd, b"R")
+    while (directory / f"never-{role}").exists():
+        time.sleep(0.02)
+    os.write(arguments.status_fd, b"R")
     beaten = time.monotonic()
     beating = True
     while True:
