@@ -122,11 +122,12 @@ async def revoke_unused(desk: Desk, actor: Actor, unused_for: str) -> Revoked:
     before = desk.clock() - values.duration(unused_for)
     total: Revoked = {"revoked": [], "sessions_cut": 0}
 
-    def write(c: Connection) -> list[AppPasswordRecord]:
-        return _end(c, desk, actor, _idle(c, desk, before)[:_SLICE], f"unused for {unused_for}")
+    def write(c: Connection, ids: list[int]) -> list[AppPasswordRecord]:
+        return _end(c, desk, actor, _idle(c, desk, before, ids), f"unused for {unused_for}")
 
-    while ended := await desk.store.write(write):
-        done = await cut(desk, ended)
+    ids = [record.id for record in await desk.store.read(_idle, desk, before)]
+    for start in range(0, len(ids), _SLICE):
+        done = await cut(desk, await desk.store.write(write, ids[start : start + _SLICE]))
         total["revoked"] += done["revoked"]
         total["sessions_cut"] += done["sessions_cut"]
     return total
@@ -136,9 +137,9 @@ _SLICE = 100
 """App passwords a transaction: under the 50 ms that a bulk change may hold the writer."""
 
 
-def _idle(c: Connection, desk: Desk, before: float) -> list[AppPasswordRecord]:
+def _idle(c: Connection, desk: Desk, before: float, ids: Sequence[int] | None = None) -> list[AppPasswordRecord]:
     # The last use is that of the last login: a session may have stood for longer.
-    return [record for record in store.unused_since(c, before) if not desk.sessions.count_app_password(record.id)]
+    return [record for record in store.unused_since(c, before, ids) if not desk.sessions.count_app_password(record.id)]
 
 
 def _until(desk: Desk, expires: str | None, now: float) -> float | None:

@@ -11,9 +11,10 @@ from proxy.admin import accounts, app_passwords
 from proxy.admin.accounts import Wanted
 from proxy.admin.desk import Conflict, Invalid, NotFound
 from proxy.domain import app_passwords as secrets
-from proxy.domain.model import LastUse, Protocol
+from proxy.domain.model import AppPasswordRecord, LastUse, Protocol
 from proxy.store import app_passwords as store
 from proxy.store import hashing
+from proxy.store.app_passwords import Use
 from proxy.store.errors import StoreUnavailable, TagTaken
 from tests.admin.office import NOW, OPERATOR, Office
 
@@ -243,6 +244,26 @@ def test_last_use_and_sessions_are_shown(office: Office) -> None:
         "protocol": "imap",
         "program": "Thunderbird",
     }
+
+
+def test_the_unused_are_read_once_and_ended_in_slices(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other writes go between slices, and each slice asks about its own only: one used meanwhile stays."""
+    monkeypatch.setattr(app_passwords, "_SLICE", 2)
+    ids = [mint(office, f"app{n}")["id"] for n in range(5)]
+    office.now += 200 * 86400
+    asked: list[list[int] | None] = []
+    real = store.unused_since
+
+    def unused_since(c: Connection, when: float, among: list[int] | None = None) -> list[AppPasswordRecord]:
+        asked.append(among)
+        if among is not None and ids[0] in among:
+            store.record_uses(c, [Use(ids[3], LastUse(office.now, "192.0.2.1", Protocol.IMAP, None))])
+        return real(c, when, among)
+
+    monkeypatch.setattr(store, "unused_since", unused_since)
+    done = asyncio.run(app_passwords.revoke_unused(office.desk, OPERATOR, "180d"))
+    assert done == {"revoked": [ids[0], ids[1], ids[2], ids[4]], "sessions_cut": 0}
+    assert asked == [None, ids[0:2], ids[2:4], ids[4:5]]
 
 
 def test_the_unused_are_revoked_and_the_connected_are_not(office: Office) -> None:

@@ -27,6 +27,7 @@ from proxy.store.history import RefusalRecord
         (lambda c: app_passwords.live_ids(c, owner_id=1), "(owner_id=?)"),
         (lambda c: app_passwords.due(c, 1.0), "ix_app_passwords_due (expires>? AND expires<?)"),
         (lambda c: app_passwords.unused_since(c, 1.0), "ix_app_passwords_unused (used_time=? AND created<?)"),
+        (lambda c: app_passwords.unused_since(c, 1.0, [1, 2]), "INTEGER PRIMARY KEY"),
         (lambda c: app_passwords.record_uses(c, [Use(1, None, 1, 1)]), "INTEGER PRIMARY KEY"),
         (lambda c: accounts.set_enabled(c, 1, False), "INTEGER PRIMARY KEY"),
         (lambda c: history.last(c, 1, 20), "ix_refusals_account_id_time (account_id=?)"),
