@@ -11,6 +11,8 @@ raises for what a peer does: a broken leg becomes silent and calls `on_lost` in 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 import ssl
 from asyncio import AbstractEventLoop, TimerHandle
@@ -42,6 +44,7 @@ class Leg:
         "_loop",
         "_read_wants_write",
         "_registered",
+        "_reset",
         "_sock",
         "_tls",
         "_unsent",
@@ -66,6 +69,7 @@ class Leg:
         self._tls: Any = None
         self._unsent: bytearray | None = None
         self._registered = False
+        self._reset = False
         self._writing = False
         self._finishing = False
         self._read_wants_write = False
@@ -111,8 +115,23 @@ class Leg:
             return
         try:
             function()
+            if not self.closed and (self._reset or self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                self._was_reset()
         except Exception as error:
             self._broken(error)
+
+    def _was_reset(self) -> None:
+        """The peer is gone, and what it sent before may still be unread.
+
+        libuv (uv__poll_io) stops watching a descriptor at its first error: unless it is registered anew, neither the
+        rest nor the reset would ever be heard of, and a session would outlive its client.
+        """
+        if self.at_end:
+            self.lose(os.strerror(errno.ECONNRESET))
+        elif not self._reset and self._registered:
+            self._loop.remove_reader(self._sock.fileno())
+            self._loop.add_reader(self._sock.fileno(), self._readable)
+        self._reset = True
 
     def read(self) -> int:
         """Fill the shared buffer; how many bytes. 0 with `at_end` false: nothing there now.

@@ -29,6 +29,9 @@ SMTP_UNAVAILABLE = "454 4.7.0 Temporary authentication failure"
 IMAP_LIMITED = "t NO [LIMIT] Too many attempts, try again later"
 SMTP_LIMITED = "454 4.7.0 Too many attempts, try again later"
 
+MARK = "xyzzy7"
+"""Stands in what hostile clients send; never to be seen in an answer."""
+
 IDLE = 600.0
 """Seconds that a backend waits for a session's next word."""
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.hostile.stand import (
     ALICE,
+    MARK,
     NOT_APP_PASSWORD,
     Stand,
     b64,
@@ -20,8 +21,6 @@ from tests.hostile.stand import (
 )
 from tests.support.talk import plain
 
-MARK = "xyzzy7"
-"""Stands in what hostile clients send; never to be seen in an answer."""
 SENTINEL = {
     "imap": (b"zz NOOP\r\n", b"zz OK NOOP completed\r\n"),
     "smtp": (b"VRFY x\r\n", b"252 2.0.0 Cannot verify before delivery\r\n"),

@@ -5,20 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
 import socket
 import ssl
+import struct
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.hostile.stand import (
     ALICE,
+    MARK,
     Stand,
     rest,
     rss,
     together,
 )
 from tests.peers.process import wait_until
-from tests.support.talk import Talk
+from tests.support.talk import Talk, plain
 
 
 def test_bad_base64_of_one_disturbs_no_login_of_another(stand: Stand) -> None:
@@ -165,3 +170,88 @@ def test_out_of_descriptors_is_a_pause(stand: Stand) -> None:
 def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def reset(talk: Talk) -> None:
+    talk.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    talk.close()
+
+
+def test_clients_that_reset_at_every_stage_leave_nothing_open(stand: Stand) -> None:
+    """Also when what they sent before it is still unread: the worker is stopped while they do it."""
+    (worker,) = stand.children()["front"]
+    ports = stand.gate.ports
+    wrong = plain("alice", "wrong")
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+
+    def open_now() -> int:
+        return len(os.listdir(f"/proc/{worker}/fd"))
+
+    before = open_now()
+    for stopped in (False, True):
+        talks = []
+        for number in range(10):
+            source = f"127.0.10.{number + 1}"
+            for protocol in ("imap", "smtp"):
+                clear = stand.talk(protocol, "starttls", source=source)
+                login = "t LOGIN alice wrong" if protocol == "imap" else f"EHLO x\r\nAUTH PLAIN {wrong}"
+                talks += [
+                    (Talk(ports[protocol, "implicit"], tls=False, source=source), b""),
+                    (Talk(ports[protocol, "implicit"], tls=False, source=source), hello),
+                    (Talk(ports[protocol, "proxied"], tls=False, source="127.0.77.9"), b"PROXY TCP4 1"),
+                    (stand.talk(protocol, source=source), b"x"),
+                    (stand.talk(protocol, source=source), login.encode() + b"\r\n"),
+                    (clear, b"t STARTTLS\r\n" if protocol == "imap" else b"STARTTLS\r\n"),
+                ]
+        if stopped:
+            os.kill(worker, signal.SIGSTOP)
+        for talk, last in talks:
+            talk.send(last)
+            reset(talk)
+        if stopped:
+            os.kill(worker, signal.SIGCONT)
+    wait_until(lambda: open_now() <= before, "every descriptor back", 5)
+
+
+@pytest.mark.parametrize("protocol", ["imap", "smtp"])
+def test_a_reset_right_behind_half_a_command_ends_the_session(stand: Stand, protocol: str) -> None:
+    """The backend is not asked anything, so only the reset itself can tell that the client is gone."""
+    (worker,) = stand.children()["front"]
+    before = len(stand.gate.json("sessions", "list"))
+    log_in = stand.imap if protocol == "imap" else stand.smtp_session
+    talks = [log_in(ALICE, stand.right) for _ in range(5)]
+    os.kill(worker, signal.SIGSTOP)
+    for talk in talks:
+        talk.send(b"x")
+        reset(talk)
+    os.kill(worker, signal.SIGCONT)
+    wait_until(lambda: len(stand.gate.json("sessions", "list")) == before, "the sessions gone", 5)
+
+
+# ---- the portal's page -----------------------------------------------------------------------
+
+WEB = [
+    (b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"404"),
+    (b"GET /static/..%2f..%2fpages.py HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"404"),
+    (b"GET /static/%00 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"404"),
+    (b"GET /static/" + b"a" * 5000 + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"404"),
+    (b"GET /api/v1/accounts HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"404"),
+    (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nConnection: close\r\n\r\nxyzzy", b"405"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 200_000 + b"\r\n\r\n", b"4"),
+    (b"\x16\x03\x01\x00\x05\r\n\r\n", b"400"),
+    (b"EHLO xyzzy7\r\n\r\n", b"400"),
+]
+
+
+@pytest.mark.parametrize(("request_", "status"), WEB)
+def test_the_page_answers_rubbish_with_a_refusal(stand: Stand, request_: bytes, status: bytes) -> None:
+    port = int(stand.gate.settings["portal"]["listen"].rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), 10) as sock:
+        with contextlib.suppress(OSError):
+            sock.sendall(request_)
+            sock.shutdown(socket.SHUT_WR)
+        answered = rest(sock)
+    assert answered == b"" or answered.split(b" ")[1].startswith(status), answered[:200]
+    assert b"root:" not in answered
+    assert MARK.encode() not in answered
+    assert b"def " not in answered
