@@ -1,4 +1,7 @@
-"""Tests marked `real` need Debian's servers and clients: without them they are skipped, in CI they fail."""
+"""Tests marked `real` need Debian's servers and clients, and those marked `real` or `root` need root.
+
+Without it they are skipped, in CI they fail.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +30,14 @@ def missing_packages() -> tuple[str, ...]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("real") is None or not missing_packages():
-        return
-    reason = f"needs {' '.join(missing_packages())}; `make test` as root installs them"
+    real = item.get_closest_marker("real") is not None
+    if real and missing_packages():
+        _do_without(f"needs {' '.join(missing_packages())}; `make test` as root installs them")
+    if (real or item.get_closest_marker("root") is not None) and os.geteuid() != 0:
+        _do_without("needs root: Dovecot and Postfix start as nobody else, and a front worker lets nobody else look in")
+
+
+def _do_without(reason: str) -> None:
     if IN_CI:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
