@@ -149,6 +149,7 @@ def alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.root
 def test_no_core_dump_no_ptrace_by_its_own_user_and_all_descriptors(rig: Rig) -> None:
     pid = rig.process.pid
     assert resource.prlimit(pid, resource.RLIMIT_CORE) == (0, 0)
@@ -192,6 +193,7 @@ def test_nothing_secret_is_logged(rig: Rig) -> None:
         assert secret not in log
 
 
+@pytest.mark.root
 def test_a_worker_has_loaded_everything_before_ready(rig: Rig) -> None:
     """Its folder may be replaced under it; and what it never imports cannot be reached from it."""
     program = (

@@ -42,6 +42,7 @@ def test_at_the_limit_accepting_pauses_and_recovers(make_rig: Callable[..., Rig]
     assert late.until(b"b ")[-1] == b"b OK done\r\n"
 
 
+@pytest.mark.root
 def test_descriptors_come_back(rig: Rig) -> None:
     import os
 

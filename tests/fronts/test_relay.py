@@ -141,6 +141,7 @@ def memory(rig: Rig) -> int:
         return sum(int(line.split()[1]) for line in rollup if line.startswith(("Private_Dirty", "Private_Clean")))
 
 
+@pytest.mark.root
 def test_a_reader_that_stops_costs_a_bounded_buffer_and_loses_nothing(rig: Rig) -> None:
     size = 8 << 20
     down = pattern(3, size)

@@ -142,6 +142,7 @@ def test_the_slow_are_closed_in_time(stand: Stand) -> None:
     assert clear[1] == b"421 4.7.0 Time to log in is over\r\n"
 
 
+@pytest.mark.root
 def test_out_of_descriptors_is_a_pause(stand: Stand) -> None:
     """Threat 34: the kernel refuses a descriptor although the worker counted on it. Live sessions go on, nothing spins,
     and a second after the flood newcomers are served."""
@@ -177,6 +178,7 @@ def reset(talk: Talk) -> None:
     talk.close()
 
 
+@pytest.mark.root
 def test_clients_that_reset_at_every_stage_leave_nothing_open(stand: Stand) -> None:
     """Also when what they sent before it is still unread: the worker is stopped while they do it."""
     (worker,) = stand.children()["front"]

@@ -223,6 +223,7 @@ def test_no_secret_in_any_file(written: Stand) -> None:
     assert all((written.gate.root / name).stat().st_mode & 0o077 == 0 for name in ("sidegate.db", "sidegate.db-wal"))
 
 
+@pytest.mark.root
 def test_no_secret_in_environment_arguments_or_readable_memory(written: Stand) -> None:
     children = written.children()
     pids = [written.supervisor, *(pid for group in children.values() for pid in group)]
