@@ -92,7 +92,7 @@ def user(scalar: Scalar) -> str:
     """A user of this machine, by name."""
     try:
         pwd.getpwnam(text(scalar))
-    except KeyError:
+    except (KeyError, ValueError):  # ValueError: NUL, or what is no UTF-8
         raise Bad("is no user of this machine; create it, or remove it here") from None
     return scalar.text
 

@@ -76,6 +76,7 @@ BAD: list[tuple[Callable[[Scalar], object], Scalar, str]] = [
     (values.duration("1s", "1h"), plain("2h"), "is out of range; write a duration from 1s to 1h"),
     (values.one_of(BackendTls), plain("ssl"), "is none of implicit, starttls, none"),
     (values.one_of(BackendTls, ("later",)), plain("later"), "later is not in this version of sidegate; write one of"),
+    (values.user, quoted("root\x00"), "is no user of this machine; create it, or remove it here"),
     (values.absolute_path, plain("key.pem"), "must be an absolute path; begin it with /"),
     (values.listen_address, plain("993"), 'must be host:port; write "[::]:993" for all addresses'),
     (values.listen_address, plain("mail:993"), "has no IP address before the port"),
