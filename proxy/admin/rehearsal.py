@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict
+import asyncio
+from typing import TypedDict
 
 from proxy.admin.desk import Desk, Invalid
 from proxy.admin.reasons import explain
 from proxy.domain import app_passwords as secrets
 from proxy.domain.backend_login import BackendLogin, XclientLogin
-from proxy.domain.gatekeeper import LiveSessions, Rules, decide, name_to_look_up
+from proxy.domain.gatekeeper import LiveSessions, decide, name_to_look_up
 from proxy.domain.model import Account, AppPassword, AppPasswordRecord, ClientInfo, LoginAttempt, Protocol
 from proxy.domain.networks import parse_address
 from proxy.domain.secret import Secret
 from proxy.domain.verdicts import SHOWN, Accepted, Reason, Refused
-from proxy.store import accounts, app_passwords, hashing
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
+from proxy.store import accounts, candidates, hashing
 
 
 class Answer(TypedDict):
@@ -53,26 +51,16 @@ async def rehearse(
         mechanism="PLAIN",
         client=ClientInfo(address, 0, "", 0, "TLSv1.3"),
     )
-    return await desk.store.read(_weigh, desk, attempt, secret)
-
-
-def _weigh(c: Connection, desk: Desk, attempt: LoginAttempt, secret: Secret) -> Answer:
-    config = desk.config
-    rules = Rules(
-        config.default_domain,
-        frozenset(config.domains),
-        config.limits.sessions_per_app_password,
-        config.limits.sessions_per_account,
-    )
+    rules = desk.config.rules()
     name = name_to_look_up(attempt, rules)
-    account = None if isinstance(name, Refused) else accounts.by_login_name(c, name)
     letters = secrets.normalize(secret.reveal())
-    if letters is None:
-        reason = Reason.NOT_APP_PASSWORD_NAME if isinstance(name, Refused) else Reason.NOT_APP_PASSWORD
-        return _refused(attempt, Refused(reason), account, None)
     if isinstance(name, Refused):
-        return _refused(attempt, name, None, None)
-    record = _matching(c, desk, account, letters) if account is not None else None
+        return _refused(attempt, name if letters is not None else Refused(Reason.NOT_APP_PASSWORD_NAME), None, None)
+    if letters is None:
+        account = await desk.store.read(accounts.by_login_name, name)
+        return _refused(attempt, Refused(Reason.NOT_APP_PASSWORD), account, None)
+    account, found = await desk.store.read(candidates.of_attempt, name, letters, desk.peppers)
+    record = await asyncio.to_thread(_matching, found, letters)
     live = LiveSessions(
         desk.sessions.count_app_password(record.id) if record is not None else 0,
         desk.sessions.count_account(account.id) if account is not None else 0,
@@ -91,12 +79,8 @@ def _weigh(c: Connection, desk: Desk, attempt: LoginAttempt, secret: Secret) -> 
     return _refused(attempt, verdict, account, record)
 
 
-def _matching(c: Connection, desk: Desk, account: Account, letters: str) -> AppPasswordRecord | None:
-    tags = [(version, secrets.tag(pepper, account.id, letters)) for version, pepper in desk.peppers.items()]
-    for record in app_passwords.by_tags(c, account.id, tags):
-        if hashing.verify(record.hash.reveal(), letters):
-            return record
-    return None
+def _matching(found: list[AppPasswordRecord], letters: str) -> AppPasswordRecord | None:
+    return next((record for record in found if hashing.verify(record.hash.reveal(), letters)), None)
 
 
 def _no_login(account: Account) -> BackendLogin:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from proxy.domain.gatekeeper import Rules
 from proxy.domain.model import Protocol
 from proxy.domain.secret import Secret
 
@@ -166,3 +167,12 @@ class Config:
     """Users besides the core's own whose processes may connect to link.sock: front workers of their own uid."""
     warnings: tuple[str, ...] = ()
     """What `check` and every start should say: `file:line:column: path: message` each."""
+
+    def rules(self) -> Rules:
+        """What it says about logins, as the gatekeeper takes it."""
+        return Rules(
+            self.default_domain,
+            frozenset(self.domains),
+            self.limits.sessions_per_app_password,
+            self.limits.sessions_per_account,
+        )

@@ -14,11 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
-
 from proxy.backends.names import CannotName
 from proxy.backends.strategy import LoginStrategy
-from proxy.core.memory import Memory, Tags
+from proxy.core.memory import Memory
 from proxy.core.verifying import Busy, Verifier
 from proxy.domain import app_passwords as secrets
 from proxy.domain import gatekeeper
@@ -26,7 +24,7 @@ from proxy.domain.gatekeeper import LiveSessions, Rules
 from proxy.domain.model import Account, AppPassword, AppPasswordRecord, LoginAttempt
 from proxy.domain.session_table import Session, SessionTable
 from proxy.domain.verdicts import Accepted, Reason, Refused, Unavailable
-from proxy.store import accounts, app_passwords
+from proxy.store import candidates
 from proxy.store.errors import StoreUnavailable
 from proxy.store.threads import StoreThreads
 
@@ -72,7 +70,7 @@ class Decider:
         clock: Callable[[], float],
     ) -> None:
         self._store = store
-        self._peppers = sorted(peppers.items(), reverse=True)
+        self._peppers = dict(sorted(peppers.items(), reverse=True))
         self._verifier = verifier
         self._memory = memory
         self._table = table
@@ -97,7 +95,8 @@ class Decider:
         if account is None:
             return None
         digest = self._memory.digest(account.id, finding.letters)
-        finding.app_password = self._memory.verified(account, self._tags(account, finding.letters), digest)
+        tags = secrets.tags(self._peppers, account.id, finding.letters)
+        finding.app_password = self._memory.verified(account, tags, digest)
         return None if finding.app_password is None else self._conclude(finding)
 
     async def by_looking_up(self, finding: Finding) -> Decision:
@@ -123,9 +122,8 @@ class Decider:
     async def _look_up(self, finding: Finding, letters: str) -> None:
         assert finding.name is not None
         finding.account = finding.app_password = None
-        account, candidates = await self._store.read(self._read, finding.name, letters)
-        finding.account = account
-        for candidate in candidates:
+        finding.account, found = await self._store.read(candidates.of_attempt, finding.name, letters, self._peppers)
+        for candidate in found:
             digest = self._memory.digest(candidate.account_id, letters)
             if self._is_known(candidate, digest) or await self._verifier.verify(candidate, letters, digest):
                 finding.app_password = candidate
@@ -134,16 +132,6 @@ class Decider:
     def _is_known(self, candidate: AppPasswordRecord, digest: bytes) -> bool:
         """Another login has verified the same secret against the same hash while this one was reading."""
         return self._memory.hash_of(candidate, digest) == candidate.hash
-
-    def _read(self, c: Connection, name: str, letters: str) -> tuple[Account | None, list[AppPasswordRecord]]:
-        """Runs in a thread of the store."""
-        account = accounts.by_login_name(c, name)
-        if account is None:
-            return None, []
-        return account, app_passwords.by_tags(c, account.id, list(self._tags(account, letters)))
-
-    def _tags(self, account: Account, letters: str) -> Tags:
-        return [(version, secrets.tag(pepper, account.id, letters)) for version, pepper in self._peppers]
 
     def _conclude(self, finding: Finding) -> Decision:
         """Register, weigh, and take back what is not accepted. Waits for nothing: see the module's text."""

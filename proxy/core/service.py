@@ -31,7 +31,6 @@ from proxy.core.tasks import Tasks
 from proxy.core.verifying import Verifier
 from proxy.core.write_behind import WriteBehind
 from proxy.domain.audit import AuditEvent, Event
-from proxy.domain.gatekeeper import Rules
 from proxy.domain.limits import LimitRules, RefusalLimiter
 from proxy.domain.session_table import SessionTable
 from proxy.link.server import LinkServer, listen_on
@@ -158,12 +157,7 @@ class Service:
     def _configure(self, config: Config) -> None:
         limits = config.limits
         self._desk.config = self._conversation.config = config
-        self._decider.rules = Rules(
-            config.default_domain,
-            frozenset(config.domains),
-            limits.sessions_per_app_password,
-            limits.sessions_per_account,
-        )
+        self._decider.rules = config.rules()
         self._decider.strategies = {
             name: strategy.make(backend, self._keys, time.time) for name, backend in config.backends.items()
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from proxy.domain.secret import Secret
 
@@ -51,6 +51,11 @@ def normalize(raw: str) -> str | None:
     if _SHAPE.fullmatch(letters) and check_letter(letters[:-1]) == letters[-1]:
         return letters
     return None
+
+
+def tags(peppers: Mapping[int, bytes], account_id: int, letters: str) -> list[tuple[int, int]]:
+    """(pepper version, tag) for every pepper in use: what the rows that this secret may be are found by."""
+    return [(version, tag(pepper, account_id, letters)) for version, pepper in peppers.items()]
 
 
 def tag(pepper: bytes, account_id: int, letters: str) -> int:
