@@ -1,5 +1,6 @@
 # make setup   .venv/bin/sidegate        make demo    everything on loopback; DEMO_ARGS="--ready-file F"
 # make test    lint, then all tests      make lint    ruff, mypy, import-linter
+# make test-long   the promised sizes: minutes, so not in make test (docs/long-tests.md)
 # make format  ruff's layout and fixes   make lock    new versions into requirements*.lock
 # make clean   everything that make made
 
@@ -13,7 +14,7 @@ PYTEST_ARGS ?=
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FROM_LOCK := $(PIP_INSTALL) --require-hashes --only-binary :all: --no-deps
 
-.PHONY: setup demo test lint format lock clean debian-packages
+.PHONY: setup demo test test-long lint format lock clean debian-packages
 
 setup: .venv/.installed
 
@@ -23,6 +24,9 @@ demo: setup
 # pytest comes last: its closing line is the last line.
 test: lint debian-packages
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-long: .venv/.tools
+	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 lint: .venv/.tools
 	$(BIN)/ruff check .

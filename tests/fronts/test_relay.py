@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import random
 import select
 import socket
@@ -22,9 +21,9 @@ from tests.fronts.test_login import plain
 from tests.support.fake_backend import Peer, imap_log_in, smtp_greet
 from tests.support.fake_core import RIGHT
 
-MEGABYTES = int(os.environ.get("SIDEGATE_TEST_MEGABYTES", "12"))
-"""Each way; `SIDEGATE_TEST_MEGABYTES=100` for the whole promise."""
-SMALL = int(os.environ.get("SIDEGATE_TEST_BUFFERS", "16384"))
+WHOLE = [pytest.mark.long, pytest.mark.timeout(900)]
+"""The sizes that are promised, by `make test-long`."""
+SMALL = 16384
 """Socket buffers on every leg. At 4096 the kernel itself stalls for seconds now and then (zero-window probes)."""
 
 
@@ -59,11 +58,19 @@ def slowly(peer: Peer, size: int) -> str:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-@pytest.mark.parametrize("backend_tls", ["none", "implicit"])
+@pytest.mark.parametrize(
+    ("backend_tls", "megabytes"),
+    [
+        ("none", 12),
+        ("implicit", 4),
+        pytest.param("none", 100, marks=WHOLE),
+        pytest.param("implicit", 100, marks=WHOLE),
+    ],
+)
 def test_both_ways_at_once_with_small_buffers_and_slow_readers(
-    make_rig: Callable[..., Rig], version: ssl.TLSVersion, backend_tls: str
+    make_rig: Callable[..., Rig], version: ssl.TLSVersion, backend_tls: str, megabytes: int
 ) -> None:
-    size = MEGABYTES << 20 if backend_tls == "none" or MEGABYTES > 50 else 4 << 20
+    size = megabytes << 20
     rig = make_rig(buffers=SMALL, backend_tls=backend_tls)
     up, down = pattern(1, size), pattern(2, size)
     got: dict[str, str] = {}
@@ -93,7 +100,7 @@ def test_both_ways_at_once_with_small_buffers_and_slow_readers(
     else:
         # The client's TLS object is used by one thread: it writes what the socket takes and reads in between.
         got["down"] = both_ways(client, up, size)
-    assert done.wait(60)
+    assert done.wait(90)
     assert got == {"up": hashlib.sha256(up).hexdigest(), "down": hashlib.sha256(down).hexdigest()}
     client.close()
     (ended,) = rig.core.wait(Ended)
@@ -109,7 +116,7 @@ def both_ways(client: Peer, up: bytes, size: int) -> str:
     left = size - len(client._buffer)
     sent = 0
     view = memoryview(up)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 800
     while left or sent < len(up):
         assert time.monotonic() < deadline, f"stalled with {left} to read and {len(up) - sent} to write"
         select.select([sock], [sock] if sent < len(up) else [], [], 0.01)
@@ -128,6 +135,47 @@ def both_ways(client: Peer, up: bytes, size: int) -> str:
             pass
     sock.settimeout(20)
     return digest.hexdigest()
+
+
+@pytest.mark.parametrize("megabytes", [4, pytest.param(100, marks=WHOLE)])
+def test_a_message_arrives_as_it_was_sent(rig: Rig, megabytes: int) -> None:
+    """SMTP is framed: every byte of a message is looked at. Lines of all lengths, NULs, dots to be kept as they are."""
+    lines = [b"".join(line.split(b"\n")).replace(b"\r", b"") for line in pattern(9, 1 << 20).split(b"\0")]
+    block = b"\r\n".join(b".." + line if number % 7 == 0 else b"\0" + line for number, line in enumerate(lines))
+    block += b"\r\n"
+    count = (megabytes << 20) // len(block) + 1
+    digest = hashlib.sha256()
+
+    def script(peer: Peer) -> None:
+        smtp_greet(peer)
+        while line := peer.line():
+            if line == b"DATA\r\n":
+                peer.send(b"354 go on\r\n")
+                left = len(block) * count
+                while left and (data := peer.read(min(left, 1 << 16))):
+                    digest.update(data)
+                    left -= len(data)
+                rig.smtp.heard[:] = [peer.line()]
+            peer.send(b"250 2.0.0 Ok\r\n")
+
+    rig.smtp.script = script
+    client = rig.tls("smtps")
+    client.line()
+    client.send(b"EHLO me\r\n")
+    client.until(b"250 ")
+    client.send(b"AUTH PLAIN " + plain("alice", RIGHT) + b"\r\n")
+    assert client.line().startswith(b"235 ")
+    for command in (b"MAIL FROM:<a@example.test>\r\n", b"RCPT TO:<b@example.test>\r\n", b"DATA\r\n"):
+        client.send(command)
+        client.line()
+    sent = hashlib.sha256()
+    for _ in range(count):
+        sent.update(block)
+        client.send(block)
+    client.send(b".\r\n")
+    assert client.line() == b"250 2.0.0 Ok\r\n"
+    assert digest.hexdigest() == sent.hexdigest()
+    assert rig.smtp.heard == [b".\r\n"]
 
 
 def fin(peer: Peer) -> None:
