@@ -46,7 +46,7 @@ class CensusTaker:
                 await count.done.wait()
         except TimeoutError:
             late = [session for session in self._table if session.live and session.worker in count.waiting]
-            count.found += [_without_bytes(session) for session in late]
+            count.found += [_row(session, None) for session in late]
         finally:
             self._counts.pop(number, None)
         return count.found
@@ -65,9 +65,9 @@ class CensusTaker:
         reported: set[str] = set()
         for one in sessions:
             session = self._table.get(one.session_id)
-            if session is not None and session.worker == worker.number:
-                reported.add(one.session_id)
-                count.found.append(one)
+            if session is not None and session.worker == worker.number and session.id not in reported:
+                reported.add(session.id)
+                count.found.append(_row(session, one))
         self._check(number, count)
         return [session for session in had if session.id not in reported and self._table.get(session.id) is session]
 
@@ -90,7 +90,8 @@ class CensusTaker:
             count.done.set()
 
 
-def _without_bytes(session: Session) -> LiveSession:
+def _row(session: Session, counted: LiveSession | None) -> LiveSession:
+    """What we know of the session ourselves, with what its worker has counted."""
     client = session.client
     return LiveSession(
         session.id,
@@ -106,6 +107,5 @@ def _without_bytes(session: Session) -> LiveSession:
         client.tls,
         session.program,
         session.started,
-        0,
-        0,
+        *(counted.bytes_in, counted.bytes_out, counted.messages, counted.recipients) if counted is not None else (0, 0),
     )

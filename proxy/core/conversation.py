@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
 from sqlalchemy import Connection
 
 from proxy import logs
 from proxy.config.settings import Config
-from proxy.core import front_settings, takeover
+from proxy.core import claims, front_settings, takeover
 from proxy.core.census import CensusTaker
 from proxy.core.cutting import Cutter
 from proxy.core.decide import Decider, Decision, Finding
@@ -49,6 +50,9 @@ from proxy.store import accounts
 from proxy.store.errors import StoreUnavailable
 from proxy.store.threads import StoreThreads
 
+MAX_REPORTS = 10
+"""Reports of refusals that wait for the store, a worker; it sends one a second."""
+
 _log = logs.get("core")
 
 
@@ -83,6 +87,8 @@ class Conversation:
         self._monotonic = monotonic
         self._tasks = Tasks()
         self._limited: list[str] = []
+        self._waiting: dict[int, deque[Refusals]] = {}
+        """Reports that are to be counted, by worker."""
 
     # ---- the link's handler ------------------------------------------------------------------
 
@@ -116,7 +122,7 @@ class Conversation:
                 if session is not None:
                     session.live = True
                     session.backend_address = message.backend
-                    session.program = message.program or session.program
+                    session.program = claims.program(message.program) or session.program
                     self._reports.started(session)
             case Ended():
                 session = self._owned(peer, message.session_id)
@@ -126,17 +132,17 @@ class Conversation:
             case Program():
                 session = self._owned(peer, message.session_id)
                 if session is not None:
-                    session.program = message.program
+                    session.program = claims.program(message.program)
                     self._reports.program(session)
             case Refusals():
-                self._tasks.spawn(self._count(message))
+                self._take_down(peer, message)
             case CutDone():
                 self.cutter.confirmed(peer, message)
             case Census():
                 for session in self.census.reported(peer, message.census, message.sessions):
                     self._table.end(session.id)
                     self._reports.lost(session, "ended while the link was down")
-            case BackendNews():
+            case BackendNews() if message.backend in self.config.backends:
                 self._reports.probed(message.backend, message.address, ok=message.ok, detail=message.detail)
 
     def gone(self, peer: Peer) -> None:
@@ -180,7 +186,7 @@ class Conversation:
     def _asked(self, peer: Peer, ask: Ask) -> None:
         finding = self._finding(peer, ask)
         if finding is None:
-            why = "its front is not in the configuration any more"
+            why = "its front is not in the configuration any more, or its address is none"
             _log.info("login refused", user="?", front=ask.front, rip=ask.address, detail=why, session=ask.session_id)
             peer.send(Refuse(ask.question, Reason.INTERNAL_ERROR))
             return
@@ -236,9 +242,10 @@ class Conversation:
 
     def _finding(self, peer: Peer, ask: Ask) -> Finding | None:
         front = next((front for front in self.config.fronts if front.name == ask.front), None)
-        if front is None:
+        if front is None or not claims.is_address(ask.address):
             return None
-        client = ClientInfo(ask.address, ask.port, ask.local_address, ask.local_port, ask.tls, ask.program)
+        program = claims.program(ask.program)
+        client = ClientInfo(ask.address, ask.port, ask.local_address, ask.local_port, ask.tls, program)
         secret = Secret(ask.secret)
         attempt = LoginAttempt(
             session_id=ask.session_id,
@@ -260,18 +267,38 @@ class Conversation:
             self._limited = networks
             self.link.to_fronts(Limited(networks))
 
+    def _take_down(self, peer: Peer, message: Refusals) -> None:
+        """Count a worker's reports one by one: none takes more than its share of the store's readers."""
+        waiting = self._waiting.get(peer.number)
+        if waiting is None:
+            self._waiting[peer.number] = deque([message])
+            self._tasks.spawn(self._count_all(peer.number))
+        elif len(waiting) < MAX_REPORTS:
+            waiting.append(message)
+        else:
+            self._reports.uncounted(message.overflow + sum(row.count for row in message.rows))
+
+    async def _count_all(self, worker: int) -> None:
+        waiting = self._waiting[worker]
+        try:
+            while waiting:
+                await self._count(waiting.popleft())
+        finally:
+            del self._waiting[worker]
+
     async def _count(self, message: Refusals) -> None:
         """Find out which of the names are accounts', then report."""
-        names = {row.login_name for row in message.rows if row.login_name}
+        refusals, others = claims.refusals(message.rows)
+        names = {refusal.row.login_name for refusal in refusals if refusal.row.login_name}
         found: dict[str, Account] = {}
         try:
             if names:
                 found = await self._store.read(_accounts_of, names, self.config.default_domain)
         except StoreUnavailable:
             pass  # the rows are still worth their lines, without names
-        self._reports.counted(message.rows, found)
-        if message.overflow:
-            self._reports.uncounted(message.overflow)
+        self._reports.counted(refusals, found)
+        if message.overflow or others:
+            self._reports.uncounted(message.overflow + others)
 
 
 def _failed(ask: Ask) -> Unavailable:

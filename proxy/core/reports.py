@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Callable, Sequence
 
 from proxy import logs
+from proxy.core.claims import Refusal
 from proxy.core.counting import LineBudget, RefusalSums
 from proxy.core.decide import Finding
 from proxy.core.faults import CURES, FAULT_REASONS
@@ -15,7 +16,7 @@ from proxy.domain.model import Account, ClientInfo, LastUse, Protocol
 from proxy.domain.networks import NetworkSet, network_of
 from proxy.domain.session_table import Session
 from proxy.domain.verdicts import Accepted, Reason, Refused, Unavailable
-from proxy.link.messages import Ended, RefusalRow
+from proxy.link.messages import Ended
 from proxy.store.history import RefusalRecord
 from proxy.wire.events import Fault
 
@@ -114,40 +115,51 @@ class Reports:
             )
         )
 
-    def counted(self, rows: Sequence[RefusalRow], accounts: dict[str, Account]) -> None:
+    def counted(self, refusals: Sequence[Refusal], accounts: dict[str, Account]) -> None:
         """Refusals that cost no question. `accounts`: what the login names among them lead to."""
         now = self._clock()
-        for row in rows:
+        for refusal in refusals:
+            row, network = refusal.row, refusal.network
             account = accounts.get(row.login_name)
             self._sums.add(
                 now,
                 (
-                    row.network,
-                    row.protocol,
-                    row.reason,
+                    network,
+                    refusal.protocol,
+                    refusal.reason,
                     account.id if account is not None else None,
                     account.address if account is not None else None,
                 ),
                 row.count,
             )
-            key = f"{row.network} {row.login_name}" if row.address in self._shared else row.network
+            key = f"{network} {row.login_name}" if row.address in self._shared else network
             if self._lines.spend(self._monotonic(), key, row.count):
                 _log.info(
                     "login refused",
                     **self._who(account, row.login_name),
-                    protocol=row.protocol,
+                    protocol=refusal.protocol,
                     method=row.mechanism or None,
                     rip=row.address,
                     TLS=row.tls,
-                    program=row.program,
-                    reason=row.reason,
+                    program=refusal.program,
+                    reason=refusal.reason,
                     backend=row.backend or None,
                     detail=row.detail or None,
                     count=row.count if row.count > 1 else None,
                     session=row.session_id,
                 )
             if account is not None:
-                self._remember_row(account.id, row, now)
+                self._behind.refusal(
+                    RefusalRecord(
+                        account.id,
+                        now,
+                        refusal.reason,
+                        refusal.protocol,
+                        network,
+                        refusal.program,
+                        count=row.count,
+                    )
+                )
 
     def uncounted(self, tries: int) -> None:
         """A worker's table of refusals was full."""
@@ -278,6 +290,8 @@ class Reports:
         """A worker's probe; said once per change, however many workers probe."""
         if self._probes.get((backend, address)) == (ok, detail):
             return
+        if len(self._probes) > 1000:
+            self._probes.clear()
         self._probes[backend, address] = (ok, detail)
         if ok:
             _log.info("backend answers", backend=backend, address=address, detail=detail or None)
@@ -302,15 +316,6 @@ class Reports:
             self._behind.refusal(
                 RefusalRecord(account_id, now, reason, protocol, network, client.program, app_password_id)
             )
-
-    def _remember_row(self, account_id: int, row: RefusalRow, now: float) -> None:
-        try:
-            reason, protocol = Reason(row.reason), Protocol(row.protocol)
-        except ValueError:
-            return  # a worker of another version has a reason that we do not know
-        self._behind.refusal(
-            RefusalRecord(account_id, now, reason, protocol, row.network, row.program, count=row.count)
-        )
 
     def _who(self, account: Account | None, typed: str) -> dict[str, str]:
         """An account is named only if it exists: people type passwords into name fields (DESIGN section 8)."""

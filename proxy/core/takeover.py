@@ -8,6 +8,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from proxy import logs
+from proxy.core import claims
 from proxy.core.cutting import Cutter
 from proxy.domain.model import Account, AppPasswordRecord, ClientInfo, Protocol
 from proxy.domain.session_table import Session, SessionTable
@@ -32,10 +33,8 @@ def register(table: SessionTable, peer: Peer, live: list[LiveSession]) -> tuple[
     kept: list[Session] = []
     cut: list[str] = []
     for one in live:
-        session = _from_before(one, peer.number)
         try:
-            if session is None:
-                raise ValueError("of a protocol that is no more")
+            session = _from_before(one, peer.number)
             table.register(session)
             kept.append(session)
         except ValueError:
@@ -88,11 +87,11 @@ def _still_good(session: Session, account: Account, record: AppPasswordRecord) -
     )
 
 
-def _from_before(live: LiveSession, worker: int) -> Session | None:
-    try:
-        protocol = Protocol(live.protocol)
-    except ValueError:
-        return None
+def _from_before(live: LiveSession, worker: int) -> Session:
+    """ValueError if it cannot be ours."""
+    if not claims.is_address(live.address):
+        raise ValueError("not an address")
+    program = claims.program(live.program)
     return Session(
         id=live.session_id,
         worker=worker,
@@ -101,10 +100,10 @@ def _from_before(live: LiveSession, worker: int) -> Session | None:
         app_password_id=live.app_password_id,
         app_password="?",  # noqa: S106 - a name, not known yet
         generation=live.generation,
-        protocol=protocol,
+        protocol=Protocol(live.protocol),
         backend=live.backend,
-        client=ClientInfo(live.address, live.port, live.local_address, live.local_port, live.tls, live.program),
+        client=ClientInfo(live.address, live.port, live.local_address, live.local_port, live.tls, program),
         started=live.started,
-        program=live.program,
+        program=program,
         live=True,
     )

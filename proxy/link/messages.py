@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
 
@@ -16,6 +17,9 @@ MAX_MESSAGE = 8 * 1024 * 1024
 """Bytes; a longer frame closes the link."""
 MAX_SESSIONS = 20_000
 """Of one worker: what fits a Hello or a Census (about 4 MiB). Descriptors run out before it where there are fewer."""
+
+MAX_ROWS = 1000
+"""Of one report of refusals."""
 
 _LENGTH = struct.Struct(">I")
 
@@ -29,138 +33,150 @@ class _Secretive(Message):
         return f"<{type(self).__name__}>"
 
 
-# ---- from a front worker ---------------------------------------------------------------------
+# ---- from a front worker: it reads what strangers send, so what it says has bounds -------------
+
+Word = Annotated[str, msgspec.Meta(max_length=512)]
+"""A name, an id, an address."""
+Text = Annotated[str, msgspec.Meta(max_length=16_384)]
+"""What a client typed (a line has 12 KiB at most), or a sentence that quotes a backend."""
+Number = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+Time = Annotated[float, msgspec.Meta(ge=0, lt=2**40)]
+"""Seconds since the epoch."""
 
 
 class LiveSession(msgspec.Struct, array_like=True):
     """A session that outlived the core the worker was connected to, or one row of a census."""
 
-    session_id: str
-    account_id: int
-    app_password_id: int
-    generation: int
-    protocol: str
-    backend: str
-    address: str
-    port: int
-    local_address: str
-    local_port: int
-    tls: str | None
-    program: str | None
-    started: float
-    bytes_in: int
+    session_id: Word
+    account_id: Number
+    app_password_id: Number
+    generation: Number
+    protocol: Word
+    backend: Word
+    address: Word
+    port: Number
+    local_address: Word
+    local_port: Number
+    tls: Word | None
+    program: Word | None
+    started: Time
+    bytes_in: Number
     """From the client."""
-    bytes_out: int
+    bytes_out: Number
     """To the client."""
-    messages: int = 0
-    recipients: int = 0
+    messages: Number = 0
+    recipients: Number = 0
+
+
+Sessions = Annotated[list[LiveSession], msgspec.Meta(max_length=MAX_SESSIONS + 1000)]
+"""With room for logins that were under way when the worker was full."""
 
 
 class Hello(Message):
     """First message of every peer. `role` is front or supervisor; the pid comes from the socket's credentials."""
 
-    version: int
-    role: str
-    sessions: list[LiveSession]
+    version: Number
+    role: Word
+    sessions: Sessions
 
 
 class Ask(_Secretive):
     """A login attempt whose secret is shaped like an app password (or a bearer token)."""
 
-    question: int
+    question: Number
     """Numbered by the worker; the Verdict carries it back."""
-    session_id: str
-    front: str
-    protocol: str
-    login_name: str
-    authzid: str
+    session_id: Word
+    front: Word
+    protocol: Word
+    login_name: Text
+    authzid: Text
     bearer: bool
-    secret: str
-    mechanism: str
-    address: str
-    port: int
-    local_address: str
-    local_port: int
-    tls: str | None
-    program: str | None
+    secret: Text
+    mechanism: Word
+    address: Word
+    port: Number
+    local_address: Word
+    local_port: Number
+    tls: Word | None
+    program: Word | None
 
 
 class Started(Message):
     """The backend took the login and the client has been told OK."""
 
-    session_id: str
-    backend: str
+    session_id: Word
+    backend: Word
     """Address it is connected to, host:port."""
-    program: str | None
+    program: Word | None
 
 
 class Ended(Message):
     """A session registered by a Verdict is over, or never started (`fault` set: wire.events.Fault)."""
 
-    session_id: str
-    why: str
-    bytes_in: int
-    bytes_out: int
-    messages: int = 0
-    recipients: int = 0
-    fault: str | None = None
-    detail: str = ""
+    session_id: Word
+    why: Text
+    bytes_in: Number
+    bytes_out: Number
+    messages: Number = 0
+    recipients: Number = 0
+    fault: Word | None = None
+    detail: Text = ""
 
 
 class Program(Message):
     """A running session told what program it is (IMAP ID after login)."""
 
-    session_id: str
-    program: str
+    session_id: Word
+    program: Word
 
 
 class RefusalRow(msgspec.Struct, array_like=True):
     """Refusals that cost no question, counted over a second. `login_name` is empty where the bytes cannot be one."""
 
-    protocol: str
-    reason: str
-    network: str
-    address: str
+    protocol: Word
+    reason: Word
+    network: Word
+    address: Word
     """Of the last try."""
-    login_name: str
-    program: str | None
-    mechanism: str
-    tls: str | None
-    session_id: str
+    login_name: Text
+    program: Word | None
+    mechanism: Word
+    tls: Word | None
+    session_id: Word
     """Of the last try."""
-    count: int
-    backend: str = ""
-    detail: str = ""
+    count: Number
+    backend: Word = ""
+    detail: Text = ""
 
 
 class Refusals(Message):
-    """At most once a second; `overflow` counts tries that found the table of 1,000 rows full."""
+    """At most once a second; `overflow` counts tries that found the table full."""
 
-    rows: list[RefusalRow]
-    overflow: int
+    rows: Annotated[list[RefusalRow], msgspec.Meta(max_length=MAX_ROWS)]
+    overflow: Number
 
 
 class CutDone(Message):
     """Every session the Cut named is closed here; `count` of them were live."""
 
-    cut: int
-    count: int
+    cut: Number
+    count: Number
 
 
 class Census(Message):
     """Answer to TakeCensus: every live session of this worker."""
 
-    census: int
-    sessions: list[LiveSession]
+    census: Number
+    sessions: Sessions
 
 
 class BackendNews(Message):
     """A probe's result: reachable or not, for log and doctor."""
 
-    backend: str
-    address: str
+    backend: Word
+    address: Text
     ok: bool
-    detail: str
+    detail: Text
 
 
 # ---- from the core ---------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.config.settings import Limits
+from proxy.core import conversation
 from proxy.core.verifying import Verifier
 from proxy.domain.audit import Event
 from proxy.domain.model import AccountKind, EndReason, Protocol
@@ -534,11 +535,17 @@ def row(name: str, why: Reason = Reason.NOT_APP_PASSWORD, count: int = 1, addres
     return m.RefusalRow("imap", why, f"{address}/32", address, name, "tb", "PLAIN", "TLSv1.3", "s9", count)
 
 
+async def counted(scene: Scene) -> None:
+    async with asyncio.timeout(20):
+        while scene.conversation._waiting:  # noqa: ASYNC110 - a dict
+            await asyncio.sleep(0.001)
+
+
 def test_refusals_that_cost_no_question(tmp_path: Path):
     async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
         rows = [row("ALICE", count=3), row("nobody"), row(""), row("alice", Reason.TLS_REQUIRED, address="203.0.113.7")]
         scene.says(peer, m.Refusals(rows, 5))
-        await asyncio.sleep(0.1)
+        await counted(scene)
         scene.reports.sum_up()
         await scene.behind.write_verdicts()
         with disk.store.reading() as c:
@@ -569,7 +576,7 @@ def test_a_flood_is_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
         for _ in range(100):
             scene.says(peer, m.Refusals([row(f"user{n}", count=2) for n in range(10)], 0))
-        await asyncio.sleep(0.5)
+            await counted(scene)
         scene.reports.configure(60, 600.0, ())
         scene.reports.sum_up()
 
@@ -624,6 +631,84 @@ def test_a_probe_is_told_once_per_change(tmp_path: Path, capsys: pytest.CaptureF
     play(tmp_path, script, peers=2)
     lines = capsys.readouterr().err.splitlines()
     assert [("does not answer" in line, "backend answers" in line) for line in lines] == [(True, False), (False, True)]
+
+
+# ---- workers in the hands of strangers -------------------------------------------------------
+
+
+def test_what_a_worker_claims_is_written_down_only_if_we_know_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        _, secret = disk.mint()
+        odd = row("alice", count=2)
+        odd.reason = "\x1b[2Jcanary"
+        gopher = row("alice", count=3)
+        gopher.protocol = "canary"
+        nowhere = row("alice", count=4)
+        nowhere.address = "canary"
+        network = row("alice", count=5)
+        network.network, network.program = "canary", "\x1b[2J" + "tb" * 100
+        scene.says(peer, m.Refusals([odd, gopher, nowhere, network], 0))
+        await counted(scene)
+        assert isinstance(await answered(scene, peer, ask(secret, address="canary")), m.Refuse)
+        question = ask(secret, "s2", question=2)
+        question.program = "\x1b[2Jtb\n"
+        await answered(scene, peer, question)
+        session = scene.table.get("s2")
+        assert session is not None
+        assert session.program == "[2Jtb"
+        scene.says(peer, m.Started("s2", "127.0.0.1:143", "<b>\x00"))
+        assert session.program == "b"
+        scene.says(peer, m.Program("s2", "x" * 500))
+        assert session.program == "x" * 128
+        scene.says(peer, m.BackendNews("canary", "127.0.0.1:143", False, "canary"))
+        scene.reports.sum_up()
+        await scene.behind.write_verdicts()
+        with disk.store.reading() as c:
+            told = [(r.event.event, r.event.network, r.event.reason, r.event.detail) for r in audit.read(c)]
+            (why,) = history.last(c, disk.alice.id)
+        assert sorted(told, key=str) == [
+            ("login_accepted", "203.0.113.9/32", None, "[2Jtb"),
+            ("logins_refused", "*", "not_app_password", "count=9"),
+            ("logins_refused", "203.0.113.9/32", "not_app_password", "count=5"),
+        ]
+        assert (why.network, why.program, why.count) == ("203.0.113.9/32", ("[2J" + "tb" * 100)[:128], 5)
+
+    play(tmp_path, script)
+    said = "".join(line for line in capsys.readouterr().err.splitlines() if "rip=canary" not in line)
+    assert "canary" not in said
+    assert "\x1b" not in said
+
+
+def test_no_worker_speaks_of_anothers_session(tmp_path: Path):
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        _, secret = disk.mint()
+        other = scene.peers[1]
+        await answered(scene, peer, ask(secret, "s1"))
+        session = scene.table.get("s1")
+        assert session is not None
+        for message in (m.Started("s1", "b", "p"), m.Program("s1", "p"), m.Ended("s1", "", 0, 0), m.Census(1, [])):
+            scene.says(other, message)
+        assert scene.table.get("s1") is session
+        assert (session.live, session.program) == (False, "tb")
+        assert await reason(scene, other, ask(secret, "s1", question=2)) == Reason.INTERNAL_ERROR
+        assert scene.table.get("s1") is session
+
+    play(tmp_path, script, peers=2)
+
+
+def test_a_worker_that_reports_faster_than_names_are_found_is_only_counted(tmp_path: Path):
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        for _ in range(100):
+            scene.says(peer, m.Refusals([row("alice", count=2)], 1))
+        assert len(scene.conversation._waiting[peer.number]) <= conversation.MAX_REPORTS
+        await counted(scene)
+        scene.reports.sum_up()
+        await scene.behind.write_verdicts()
+        with disk.store.reading() as c:
+            told = {record.event.network: record.event.detail for record in audit.read(c)}
+        assert told == {"203.0.113.9/32": "count=20", "*": "count=280"}
+
+    play(tmp_path, script)
 
 
 # ---- workers that come and go ----------------------------------------------------------------
@@ -778,7 +863,9 @@ def test_a_census_counts_only_a_workers_own(tmp_path: Path):
 
         peer.on_send = report(peer, [mine, its])
         other.on_send = report(other, [its])
-        assert await scene.conversation.census.take() == [mine, its]
+        found = await scene.conversation.census.take()
+        assert [(one.session_id, one.bytes_in, one.bytes_out) for one in found] == [("s1", 1, 2), ("s2", 1, 2)]
+        assert {one.started for one in found} == {ISSUED}  # of all else we know better ourselves
 
     play(tmp_path, script, peers=2)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import struct
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from proxy.fronts import refusals
 from proxy.link import messages as m
 
 ASK = m.Ask(
@@ -99,6 +102,46 @@ def test_byte_by_byte():
 def test_rubbish_is_an_error(frame: bytes):
     with pytest.raises(m.LinkError):
         list(m.messages_from_peer(bytearray(frame)))
+
+
+def row(**fields: object) -> m.RefusalRow:
+    return replace(FROM_PEER[5].rows[0], **fields)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        replace(ASK, login_name="x" * 16_385),
+        replace(ASK, secret="x" * 16_385),
+        replace(ASK, session_id="x" * 513),
+        replace(ASK, address="x" * 513),
+        replace(ASK, program="x" * 513),
+        replace(ASK, question=-1),
+        m.Started("s1", "x" * 513, None),
+        m.Program("s1", "x" * 513),
+        m.Ended("s1", "closed", 0, 0, messages=2**53),
+        m.Ended("s1", "closed", 0, 0, detail="x" * 16_385),
+        m.Refusals([row()] * (m.MAX_ROWS + 1), 0),
+        m.Refusals([row(count=2**53)], 0),
+        m.Refusals([row(login_name="x" * 16_385)], 0),
+        m.Refusals([row(reason="x" * 513)], 0),
+        m.Hello(1, "front", [LIVE] * (m.MAX_SESSIONS + 1001)),
+        m.Hello(1, "front", [replace(LIVE, account_id=2**63)]),
+        m.Hello(1, "front", [replace(LIVE, started=math.nan)]),
+        m.Census(1, [replace(LIVE, started=math.inf)]),
+        m.BackendNews("x" * 513, "a", False, ""),
+    ],
+)
+def test_what_a_worker_says_is_bounded(message: m.Message):
+    """No real one comes near; one in the hands of a stranger must not fill log, audit or memory."""
+    with pytest.raises(m.LinkError):
+        list(m.messages_from_peer(bytearray(m.encode(message))))
+
+
+def test_what_a_client_may_type_passes():
+    longest = replace(ASK, login_name="x" * 12_288, authzid="x" * 12_288, secret="x" * 12_288)
+    assert list(m.messages_from_peer(bytearray(m.encode(longest)))) == [longest]
+    assert refusals.MAX_ROWS <= m.MAX_ROWS
 
 
 def test_a_long_frame_is_an_error_before_it_has_come():
