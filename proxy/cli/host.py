@@ -15,7 +15,6 @@ from proxy.cli.show import counted, echo_json, json_option, note, safe
 
 if TYPE_CHECKING:
     from proxy.config.settings import Config
-    from proxy.store.engine import Store
 
 
 @click.command(cls=SidegateCommand)
@@ -49,16 +48,17 @@ def init() -> None:
     Run by root, it does so as the user that owns the state directory.
     """
     from proxy.backends import keys
-    from proxy.store.engine import Store
+    from proxy.store.engine import rehearse_migration
 
     config = load_config(files=False)
+    rehearse_migration()  # the owner may not be able to read what it imports
     become_owner(config.state_dir)
     try:
         made = keys.create(config.state_dir)
     except OSError as error:
         raise Failure(f"{error.filename or config.state_dir} cannot be made: {error.strerror}") from None
     note(f"{config.state_dir / keys.FOLDER}: {'keys made' if made else 'keys are there already'}")
-    _migrate(Store, config)
+    _migrate(config)
     note("Back the keys up: without the pepper every app password is lost.")
     note("Next: sidegate check, then sidegate serve")
 
@@ -66,18 +66,20 @@ def init() -> None:
 @click.command(cls=SidegateCommand)
 def migrate() -> None:
     """Bring the store to the schema of this version. Stop sidegate first."""
-    from proxy.store.engine import Store
+    from proxy.store.engine import rehearse_migration
 
     config = load_config(files=False)
+    rehearse_migration()
     become_owner(config.state_dir)
-    _migrate(Store, config)
+    _migrate(config)
 
 
-def _migrate(open_store: type[Store], config: Config) -> None:
+def _migrate(config: Config) -> None:
+    from proxy.store.engine import Store
     from proxy.store.errors import StoreUnavailable
 
     try:
-        with closing(open_store(config.store)) as store:
+        with closing(Store(config.store)) as store:
             store.migrate()
             where = store.where
     except StoreUnavailable as error:

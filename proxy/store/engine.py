@@ -7,7 +7,10 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, insert, inspect, select, text, update
@@ -17,6 +20,9 @@ from sqlalchemy.pool import NullPool
 
 from proxy.store import schema
 from proxy.store.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
 
 BUSY_TIMEOUT = 3.0
 """Seconds a writer waits for another process's write transaction (SQLite). Less than StoreThreads waits, so that the
@@ -71,13 +77,12 @@ class Store:
 
     def migrate(self) -> None:
         """Make the store if it is not there (mode 0600), and bring its schema to this version's."""
-        from alembic import command
         from alembic.config import Config
+        from alembic.runtime.environment import EnvironmentContext
         from alembic.util import CommandError
 
+        scripts = _scripts()
         self._create_file()
-        config = Config()
-        config.set_main_option("script_location", "proxy.store:migrations")
         with self._errors(), self._engine.connect().execution_options(sidegate_mode="writing") as c:
             # Alembic rebuilds tables on SQLite, and dropping the old one must not cascade. The pragma needs to be
             # outside the transaction, and what it no longer guards is checked before the commit.
@@ -86,8 +91,11 @@ class Store:
             try:
                 with c.begin():
                     self._refuse_newer(c)
-                    config.attributes["connection"] = c
-                    command.upgrade(config, "head")
+                    upgrade = {"fn": lambda found, _: scripts._upgrade_revs("head", found)}
+                    with EnvironmentContext(Config(), scripts, **upgrade) as environment:
+                        # As a batch: SQLite has no ALTER for most changes.
+                        environment.configure(connection=c, target_metadata=schema.metadata, render_as_batch=True)
+                        environment.run_migrations()
                     self._check_foreign_keys(c)
                     if c.execute(select(schema.meta.c.value).where(schema.meta.c.name == "store_id")).scalar() is None:
                         c.execute(insert(schema.meta), {"name": "store_id", "value": secrets.token_hex(16)})
@@ -226,3 +234,22 @@ class Store:
             c.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
         return engine
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    """The migrations, read."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", "proxy.store:migrations")
+    scripts = ScriptDirectory.from_config(config)
+    scripts.get_heads()  # it reads them only when asked
+    return scripts
+
+
+def rehearse_migration() -> None:
+    """Migrate a store that is thrown away: behind this, migrating needs no file of Python's or ours any more."""
+    with TemporaryDirectory() as folder, closing(Store(f"sqlite:{folder}/store.db")) as store:
+        store.migrate()

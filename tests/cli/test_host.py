@@ -180,6 +180,30 @@ def test_root_acts_as_the_owner_of_the_state_directory(shell: Shell) -> None:
     assert (made.st_uid, made.st_gid) == (folder.st_uid, folder.st_gid)
 
 
+def test_the_owner_need_not_be_able_to_read_what_it_runs(shell: Shell) -> None:
+    """Root's interpreter may be in a folder of root's alone: everything is read before it becomes the owner."""
+    program = """if True:
+        import sys
+        from proxy.cli import host
+        from proxy.cli.main import sidegate
+
+        def close_python(_):
+            sys.addaudithook(refuse)
+
+        def refuse(event, arguments):
+            if event == "open" and str(arguments[0]).endswith((".py", ".pyc", ".so")):
+                raise PermissionError(f"{arguments[0]} is read too late")
+
+        host.become_owner = close_python
+        sidegate(["--config", sys.argv[1], sys.argv[2]])
+    """
+    for command in ("init", "migrate"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(shell.config), command], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, "the schema is this version's" in done.stderr) == (0, True), done.stderr
+
+
 def test_a_state_directory_that_cannot_be_made_is_one_sentence(shell: Shell) -> None:
     shell.config.write_text(shell.config.read_text().replace(f"state_dir: {shell.root}", "state_dir: /proc/sidegate"))
     result = shell("init")
