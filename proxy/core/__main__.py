@@ -20,7 +20,7 @@ from proxy.backends.keys import Keys, KeysError
 from proxy.config import Config, ConfigErrors, load
 from proxy.core.service import Service
 from proxy.store.engine import Store
-from proxy.store.errors import StoreUnavailable
+from proxy.store.errors import NotSetUp, StoreUnavailable
 
 EX_FAILED = 1
 EX_TEMPFAIL = 75
@@ -30,7 +30,7 @@ _log = logs.get("core")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the core until SIGTERM. Exit status: 0 stopped, 1 failed, 75 no store now, 78 not configured."""
+    """Run the core until SIGTERM. Exit status: 0 stopped, 1 failed, 75 no store now, 78 not set up."""
     arguments = _arguments(argv)
     child.settle(arguments.status_fd)
     os.umask(0o077)
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             runner.run(_serve(config, secret_keys, store, arguments.status_fd))
     except StoreUnavailable as error:
         _log.error("the store cannot be used", reason=str(error))
-        return EX_TEMPFAIL
+        return EX_CONFIG if isinstance(error, NotSetUp) else EX_TEMPFAIL
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         why = "another core serves it" if taken else error.strerror

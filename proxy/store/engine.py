@@ -19,7 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 
 from proxy.store import schema
-from proxy.store.errors import StoreUnavailable
+from proxy.store.errors import NotSetUp, StoreUnavailable
 
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
@@ -108,7 +108,7 @@ class Store:
             found = self._refuse_newer(c)
             if found != schema.REVISION:
                 behind = f"has schema {found}, this version needs {schema.REVISION}" if found else "has no schema yet"
-                raise StoreUnavailable(f"{self.where}: {behind}: run `sidegate migrate`")
+                raise NotSetUp(f"{self.where}: {behind}: run `sidegate migrate`")
             # SQLite grants a write transaction even on a file that can only be read: writing tells.
             c.execute(update(schema.meta).values(value=schema.meta.c.value))
 
@@ -168,9 +168,8 @@ class Store:
             # The statement and its parameters stay out of it: they may hold hashes.
             reason = str(error.orig) if isinstance(error, DBAPIError) else str(error)
             if self._path is not None and not os.path.lexists(self._path):
-                advice = "is not there: run `sidegate init`"
-            else:
-                advice = next((advice for sign, advice in _ADVICE if sign in reason.lower()), "did not answer")
+                raise NotSetUp(f"{self.where}: is not there: run `sidegate init`") from error
+            advice = next((advice for sign, advice in _ADVICE if sign in reason.lower()), "did not answer")
             raise StoreUnavailable(f"{self.where}: {advice} ({reason})") from error
 
     def _refuse_newer(self, c: Connection) -> str | None:
@@ -179,7 +178,7 @@ class Store:
             return None
         found: str | None = c.execute(text("SELECT version_num FROM alembic_version")).scalar()
         if found is not None and found > schema.REVISION:
-            raise StoreUnavailable(
+            raise NotSetUp(
                 f"{self.where}: has schema {found}, newer than this version's {schema.REVISION}: "
                 "run the sidegate that wrote it, or a newer one"
             )

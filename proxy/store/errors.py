@@ -10,6 +10,10 @@ class StoreUnavailable(Exception):
     """
 
 
+class NotSetUp(StoreUnavailable):
+    """It is not there, or its schema is not this version's: waiting does not help, `sidegate init` or `migrate` does."""
+
+
 class NameTaken(ValueError):
     """A name that must be unique is in use. `what` is "login name", "backend name" or "app password"."""
 

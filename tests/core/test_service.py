@@ -431,14 +431,20 @@ def empty_store(core: Core) -> None:
     (core.root / "sidegate.db").touch(0o600)
 
 
+def ruin_store(core: Core) -> None:
+    lose_store(core)
+    (core.root / "sidegate.db").write_bytes(b"text" * 1000)
+
+
 @pytest.mark.parametrize(
     ("damage", "status", "sentences"),
     [
         (break_config, 78, ["sidegate.yaml:28:1: workerz: unknown key"]),
         (open_pepper, 78, ["pepper-1 may be read by others than its owner (mode 0644); run: chmod 600"]),
         (lose_keys, 78, ["is not there; run: sidegate init"]),
-        (lose_store, 75, ["sidegate.db: is not there: run `sidegate init`"]),
-        (empty_store, 75, ["sidegate.db: has no schema yet: run `sidegate migrate`"]),
+        (lose_store, 78, ["sidegate.db: is not there: run `sidegate init`"]),
+        (empty_store, 78, ["sidegate.db: has no schema yet: run `sidegate migrate`"]),
+        (ruin_store, 75, ["sidegate.db: the file is not a sidegate store"]),
     ],
 )
 def test_what_keeps_it_from_starting_is_one_sentence(stopped: Core, damage: Any, status: int, sentences: list[str]):

@@ -70,7 +70,7 @@ def breakage(name: str, it: Sidegate, root: Path, taken: int) -> tuple[int, str]
             return 78, r"the keys cannot be used.* sidegate init"
         case "no store":
             it.settings["store"] = f"sqlite:{root}/nowhere/sidegate.db"
-            return 75, rf"the store cannot be used.*{root}/nowhere/sidegate\.db"
+            return 78, rf"the store cannot be used.*{root}/nowhere/sidegate\.db: is not there: run `sidegate init`"
     raise AssertionError(name)
 
 
