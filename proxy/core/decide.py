@@ -46,6 +46,8 @@ class Finding:
     """The canonical login name."""
     letters: str | None = field(default=None, repr=False)
     """The secret's, if it is shaped like an app password."""
+    digest: bytes = field(default=b"", repr=False)
+    """Memory's, of account and letters; set with `app_password`."""
     account: Account | None = None
     app_password: AppPasswordRecord | None = None
     """The one that the secret verified against."""
@@ -94,9 +96,9 @@ class Decider:
         finding.account = account = self._memory.account(name)
         if account is None:
             return None
-        digest = self._memory.digest(account.id, finding.letters)
+        finding.digest = self._memory.digest(account.id, finding.letters)
         tags = secrets.tags(self._peppers, account.id, finding.letters)
-        finding.app_password = self._memory.verified(account, tags, digest)
+        finding.app_password = self._memory.verified(account, tags, finding.digest)
         return None if finding.app_password is None else self._conclude(finding)
 
     async def by_looking_up(self, finding: Finding) -> Decision:
@@ -126,7 +128,7 @@ class Decider:
         for candidate in found:
             digest = self._memory.digest(candidate.account_id, letters)
             if self._is_known(candidate, digest) or await self._verifier.verify(candidate, letters, digest):
-                finding.app_password = candidate
+                finding.app_password, finding.digest = candidate, digest
                 return
 
     def _is_known(self, candidate: AppPasswordRecord, digest: bytes) -> bool:
@@ -135,15 +137,14 @@ class Decider:
 
     def _conclude(self, finding: Finding) -> Decision:
         """Register, weigh, and take back what is not accepted. Waits for nothing: see the module's text."""
-        account, record, letters = finding.account, finding.app_password, finding.letters
+        account, record = finding.account, finding.app_password
         if account is None:
             return Refused(Reason.UNKNOWN_ACCOUNT)
         assert finding.name is not None
         self._memory.remember_account(finding.name, account)
         if record is None:
             return self._weigh(finding, LiveSessions(0, 0))
-        assert letters is not None
-        self._memory.remember_verified(account, record, self._memory.digest(account.id, letters))
+        self._memory.remember_verified(account, record, finding.digest)
         live = LiveSessions(self._table.count_app_password(record.id), self._table.count_account(account.id))
         try:
             self._table.register(self._session(finding, account, record))

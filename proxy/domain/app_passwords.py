@@ -9,13 +9,15 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Mapping
+from operator import mul
 
 from proxy.domain.secret import Secret
 
 ALPHABET = "abcdefghjkmnpqrstuvwxyz"
 """No i, l, o: they are misread."""
 LENGTH = 20
-_VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
+_VALUES = bytes(max(ALPHABET.find(chr(code)), 0) for code in range(256))
+"""By character code: what bytes.translate makes of letters."""
 _SHAPE = re.compile(rf"[{ALPHABET}]{{{LENGTH}}}")
 _SEPARATORS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", " -")
 _MAX_RAW = 3 * LENGTH
@@ -24,7 +26,8 @@ _MAX_RAW = 3 * LENGTH
 
 def check_letter(letters: str) -> str:
     """The 20th letter for 19 of the alphabet."""
-    return ALPHABET[sum(i * _VALUES[letter] for i, letter in enumerate(letters, 1)) % len(ALPHABET)]
+    values = letters.encode("ascii").translate(_VALUES)
+    return ALPHABET[sum(map(mul, range(1, LENGTH), values)) % len(ALPHABET)]
 
 
 def mint(randbelow: Callable[[int], int]) -> Secret:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 
 CHAIN_START = bytes(32)
 
@@ -32,7 +33,7 @@ class Event(StrEnum):
     LOGIN_ACCEPTED = "login_accepted"
     LOGIN_REFUSED = "login_refused"
     LOGINS_REFUSED = "logins_refused"
-    """Unshaped refusals of one network in one minute; `detail` has the count."""
+    """Refusals of one network in one minute, unshaped or over a limit; `detail` has the count."""
     EXPOSED_IN_CLEAR = "exposed_in_clear"
     """A secret was sent before TLS."""
     CONFIG_RELOADED = "config_reloaded"
@@ -57,10 +58,13 @@ class AuditEvent:
     detail: str | None = None
 
 
+_values = attrgetter(*(field.name for field in fields(AuditEvent)))
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
 def digest(event: AuditEvent, salt: bytes) -> bytes:
     """32 bytes that stand for the record. `salt` is 16 random bytes stored beside it."""
-    fields = json.dumps(astuple(event), ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(salt + fields.encode("ascii")).digest()
+    return hashlib.sha256(salt + _encode(_values(event)).encode("ascii")).digest()
 
 
 def chain(previous: bytes, record_digest: bytes) -> bytes:

@@ -37,8 +37,9 @@ def append(c: Connection, node: str, events: Iterable[AuditEvent]) -> None:
     head = c.execute(_head, {"of_node": node}).one_or_none()
     link = CHAIN_START if head is None else head.chain
     rows = []
-    for event in records:
-        salt = secrets.token_bytes(SALT_BYTES)
+    salts = secrets.token_bytes(SALT_BYTES * len(records))
+    for number, event in enumerate(records):
+        salt = salts[number * SALT_BYTES : (number + 1) * SALT_BYTES]
         stands_for_it = digest(event, salt)
         link = chain(link, stands_for_it)
         rows.append(_values(node, event, salt, stands_for_it, link))
