@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_KEYS = 4096
 SUM_EVERY = 60.0
@@ -67,12 +68,22 @@ class Sum:
     count: int = 0
 
 
-SumKey = tuple[str, str, str, int | None, str | None]
-"""(network, protocol, reason, account id, account)"""
+class SumKey(NamedTuple):
+    """What refusals of one sum have in common."""
+
+    network: str
+    protocol: str
+    reason: str
+    account_id: int | None = None
+    account: str | None = None
+    app_password_id: int | None = None
+    app_password: str | None = None
+    limited: bool = False
+    """Shaped ones that got the limit reply."""
 
 
 class RefusalSums:
-    """Refusals that cost no question, for the audit: one record per minute and key."""
+    """Refusals that are not worth a record each, for the audit: one record per minute and key."""
 
     def __init__(self) -> None:
         self._sums: OrderedDict[SumKey, Sum] = OrderedDict()
@@ -80,14 +91,9 @@ class RefusalSums:
     def add(self, when: float, key: SumKey, count: int) -> None:
         """When the table is full the account is dropped from the key, then the network."""
         if key not in self._sums and len(self._sums) >= MAX_KEYS:
-            network, protocol, reason, _, _ = key
-            key = (
-                network if (network, protocol, reason, None, None) in self._sums else "*",
-                protocol,
-                reason,
-                None,
-                None,
-            )
+            key = SumKey(key.network, key.protocol, key.reason, limited=key.limited)
+            if key not in self._sums:
+                key = key._replace(network="*")
         entry = self._sums.setdefault(key, Sum(when))
         entry.count += count
         entry.time = when

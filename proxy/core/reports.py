@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from proxy import logs
 from proxy.core.claims import Refusal
-from proxy.core.counting import LineBudget, RefusalSums
+from proxy.core.counting import LineBudget, RefusalSums, SumKey
 from proxy.core.decide import Finding
 from proxy.core.faults import CURES, FAULT_REASONS
 from proxy.core.write_behind import WriteBehind
@@ -72,13 +72,29 @@ class Reports:
         )
 
     def refused(self, finding: Finding, verdict: Refused | Unavailable, *, limited: bool) -> None:
-        """A question was answered with no; `limited`: the client gets the limit reply instead of its reason's."""
+        """A question was answered with no; `limited`: the client gets the limit reply instead of its reason's, and the
+        try has no line and no record of its own."""
         attempt, account, record = finding.attempt, finding.account, finding.app_password
         network = network_of(attempt.client.address)
         key = f"{network} {finding.name}" if attempt.client.address in self._shared else network
         if limited:
             self._lines.hold_back(self._monotonic(), key)
-        elif self._lines.spend(self._monotonic(), key):
+            self._sums.add(
+                self._clock(),
+                SumKey(
+                    network,
+                    attempt.protocol,
+                    verdict.reason,
+                    account.id if account is not None else None,
+                    account.address if account is not None else None,
+                    record.id if record is not None else None,
+                    record.name if record is not None else None,
+                    limited=True,
+                ),
+                1,
+            )
+            return
+        if self._lines.spend(self._monotonic(), key):
             _log.info(
                 "login refused",
                 **self._who(account, attempt.login_name),
@@ -123,7 +139,7 @@ class Reports:
             account = accounts.get(row.login_name)
             self._sums.add(
                 now,
-                (
+                SumKey(
                     network,
                     refusal.protocol,
                     refusal.reason,
@@ -163,26 +179,39 @@ class Reports:
 
     def uncounted(self, tries: int) -> None:
         """A worker's table of refusals was full."""
-        self._sums.add(self._clock(), ("*", "*", Reason.NOT_APP_PASSWORD, None, None), tries)
+        self._sums.add(self._clock(), SumKey("*", "*", Reason.NOT_APP_PASSWORD), tries)
         self._lines.hold_back(self._monotonic(), "*", tries)
 
     def sum_up(self) -> None:
         """Once a minute: the lines and records that stand for many."""
         self._sum_up_lines()
-        for (network, protocol, reason, account_id, account), total in self._sums.take():
+        for key, total in self._sums.take():
             self._behind.audit(
                 AuditEvent(
                     time=total.time,
-                    event=_event_of(reason),
+                    event=_event_of(key.reason),
                     actor="client",
-                    account=account,
-                    account_id=account_id,
-                    protocol=protocol,
-                    network=network,
-                    reason=reason,
-                    detail=f"count={total.count}",
+                    account=key.account,
+                    account_id=key.account_id,
+                    app_password=key.app_password,
+                    protocol=key.protocol,
+                    network=key.network,
+                    reason=key.reason,
+                    detail=f"count={total.count} limited" if key.limited else f"count={total.count}",
                 )
             )
+            if key.limited and key.account_id is not None:
+                self._behind.refusal(
+                    RefusalRecord(
+                        key.account_id,
+                        total.time,
+                        key.reason,
+                        key.protocol,
+                        key.network,
+                        app_password_id=key.app_password_id,
+                        count=total.count,
+                    )
+                )
 
     def _sum_up_lines(self) -> None:
         for key, count in self._lines.take():

@@ -388,6 +388,8 @@ def test_one_worker_cannot_touch_anothers_sessions(tmp_path: Path):
         scene.says(other, m.Started("s1", "evil", "evil"))
         scene.says(other, m.Program("s1", "evil"))
         scene.says(other, m.Ended("s1", "evil", 0, 0))
+        scene.says(other, m.Census(1, []))
+        assert await reason(scene, other, ask(secret, "s1", question=2)) == Reason.INTERNAL_ERROR
         session = scene.table.get("s1")
         assert session is not None
         assert (session.live, session.backend_address, session.program) == (False, "", "tb")
@@ -411,6 +413,40 @@ def test_guessing_meets_the_limit_and_a_right_secret_still_gets_in(tmp_path: Pat
         with disk.store.reading() as c:
             told = {record.event.reason for record in audit.read(c) if record.event.event == Event.LOGIN_REFUSED}
         assert told == {Reason.UNKNOWN_APP_PASSWORD}  # the true reason, whatever was shown
+
+    play(tmp_path, script)
+
+
+def test_what_a_limit_answers_is_one_record_a_minute(tmp_path: Path):
+    """Guessing at full speed must not fill the store, nor push Accepted out of what waits for it."""
+
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        phone, old = disk.mint()
+        end_it(disk, phone, EndReason.REVOKED)
+        for n in range(120):
+            await answered(scene, peer, ask(a_secret(), question=n))
+        await answered(scene, peer, ask(old, question=200))
+        assert len(scene.behind._audit) == len(scene.behind._refusals) == 20
+        scene.reports.sum_up()
+        await scene.behind.write_verdicts()
+        with disk.store.reading() as c:
+            events = [record.event for record in audit.read(c)]
+            rows = history.last(c, disk.alice.id)
+        assert [event.event for event in events].count(Event.LOGIN_REFUSED) == 20
+        assert [
+            (event.account, event.app_password, event.network, event.reason, event.detail)
+            for event in events
+            if event.event == Event.LOGINS_REFUSED
+        ] == [
+            ("alice@example.org", None, "203.0.113.9/32", Reason.UNKNOWN_APP_PASSWORD, "count=100 limited"),
+            ("alice@example.org", "phone", "203.0.113.9/32", Reason.REVOKED, "count=1 limited"),
+        ]
+        counts = {(row.reason, row.app_password_id, row.count) for row in rows}
+        assert counts == {
+            (Reason.UNKNOWN_APP_PASSWORD, None, 20),
+            (Reason.UNKNOWN_APP_PASSWORD, None, 100),
+            (Reason.REVOKED, phone.id, 1),
+        }
 
     play(tmp_path, script)
 
@@ -677,23 +713,6 @@ def test_what_a_worker_claims_is_written_down_only_if_we_know_it(tmp_path: Path,
     said = "".join(line for line in capsys.readouterr().err.splitlines() if "rip=canary" not in line)
     assert "canary" not in said
     assert "\x1b" not in said
-
-
-def test_no_worker_speaks_of_anothers_session(tmp_path: Path):
-    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
-        _, secret = disk.mint()
-        other = scene.peers[1]
-        await answered(scene, peer, ask(secret, "s1"))
-        session = scene.table.get("s1")
-        assert session is not None
-        for message in (m.Started("s1", "b", "p"), m.Program("s1", "p"), m.Ended("s1", "", 0, 0), m.Census(1, [])):
-            scene.says(other, message)
-        assert scene.table.get("s1") is session
-        assert (session.live, session.program) == (False, "tb")
-        assert await reason(scene, other, ask(secret, "s1", question=2)) == Reason.INTERNAL_ERROR
-        assert scene.table.get("s1") is session
-
-    play(tmp_path, script, peers=2)
 
 
 def test_a_worker_that_reports_faster_than_names_are_found_is_only_counted(tmp_path: Path):

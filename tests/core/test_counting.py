@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.core.counting import MAX_KEYS, LineBudget, RefusalSums
+from proxy.core.counting import MAX_KEYS, LineBudget, RefusalSums, SumKey
 
 
 def test_lines_come_until_the_budget_is_spent_then_they_are_counted():
@@ -37,13 +37,13 @@ def test_keys_are_bounded():
 
 def test_sums_by_key():
     sums = RefusalSums()
-    key = ("n", "imap", "not_app_password", 1, "alice@example.org")
+    key = SumKey("n", "imap", "not_app_password", 1, "alice@example.org")
     sums.add(1.0, key, 2)
     sums.add(5.0, key, 3)
-    sums.add(6.0, (*key[:3], None, None), 1)
+    sums.add(6.0, SumKey(*key[:3]), 1)
     assert [(key, total.time, total.count) for key, total in sums.take()] == [
         (key, 5.0, 5),
-        ((*key[:3], None, None), 6.0, 1),
+        (SumKey(*key[:3]), 6.0, 1),
     ]
     assert sums.take() == []
 
@@ -51,8 +51,8 @@ def test_sums_by_key():
 def test_a_flood_of_networks_ends_in_one_row_and_no_try_is_lost():
     sums = RefusalSums()
     for n in range(MAX_KEYS + 1000):
-        sums.add(1.0, (f"n{n}", "imap", "not_app_password", n, f"u{n}"), 1)
+        sums.add(1.0, SumKey(f"n{n}", "imap", "not_app_password", n, f"u{n}"), 1)
     taken = sums.take()
     assert len(taken) <= MAX_KEYS + 1
     assert sum(total.count for _, total in taken) == MAX_KEYS + 1000
-    assert dict(taken)[("*", "imap", "not_app_password", None, None)].count == 1000
+    assert dict(taken)[SumKey("*", "imap", "not_app_password")].count == 1000
