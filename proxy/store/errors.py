@@ -11,7 +11,7 @@ class StoreUnavailable(Exception):
 
 
 class NotSetUp(StoreUnavailable):
-    """It is not there, or its schema is not this version's: waiting does not help, `sidegate init` or `migrate` does."""
+    """It is not there, or its schema is not this version's: `sidegate init` or `migrate` helps, waiting does not."""
 
 
 class NameTaken(ValueError):
