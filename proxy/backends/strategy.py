@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proxy.backends import dovecot_token, master_user, static, xclient
+from proxy.backends import master_user, static, xclient
 from proxy.backends.keys import Keys
 from proxy.backends.names import backend_name
 from proxy.config.settings import Backend, Strategy
@@ -27,5 +27,7 @@ def make(backend: Backend, keys: Keys, clock: Callable[[], float]) -> LoginStrat
         case Strategy.XCLIENT:
             present = xclient.make(login)
         case Strategy.DOVECOT_TOKEN:
+            from proxy.backends import dovecot_token  # the JOSE library is a fifteenth of what the core loads
+
             present = dovecot_token.make(login, keys.signing, clock)
     return lambda account: present(backend_name(backend, account))
