@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from proxy.admin import values
@@ -30,17 +31,18 @@ async def read(desk: Desk, *, account: str | None = None, since: str | None = No
 
 
 async def follow(desk: Desk, *, account: str | None = None, since: str | None = None) -> AsyncIterator[list[AuditView]]:
-    """As read, then new ones as they come, until the caller stops. Without `since`: new ones only.
+    """As read, then new ones as they come, until the caller or the core stops. Without `since`: new ones only.
 
     Yields an empty page when nothing came for a while, so that a reader that is gone is noticed.
     """
     after = None if since is not None else await desk.store.read(store.last_seq)
-    while True:
+    while not desk.stopping.is_set():
         async for last, page in _pages(desk, account, since, after):
             after, since = last, None
             yield page
         yield []
-        await asyncio.sleep(POLL)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(desk.stopping.wait(), POLL)
 
 
 async def verify(desk: Desk) -> list[str]:

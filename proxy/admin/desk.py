@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -60,6 +61,8 @@ class Desk:
     cut: Cut
     census: Callable[[], Awaitable[list[LiveSession]]]
     """Every live session with its bytes so far, as the workers count them now."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the core stops: what would go on for ever ends."""
 
 
 class Refusal(Exception):

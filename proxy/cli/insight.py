@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from proxy.cli.ask import read_secret
-from proxy.cli.base import REFUSED, Failure, SidegateCommand, SidegateGroup, core, quoted
+from proxy.cli.base import REFUSED, Failure, SidegateCommand, SidegateGroup, TryAgain, core, quoted
 from proxy.cli.show import clock, echo_json, echo_json_line, fields, json_option, note, only, safe, when
 
 AUDIT_FIELDS = ("time", "event", "actor", "account", "app_password", "protocol", "network", "reason", "detail")
@@ -91,6 +91,8 @@ def audit(account: str | None, since: str | None, follow: bool, verify: bool, as
                     echo_json_line(only(row, AUDIT_FIELDS))
                 else:
                     click.echo(_line(row))
+            if follow:
+                raise TryAgain("the core stops; go on with --since once it runs again")
         except KeyboardInterrupt:
             if not follow:
                 raise

@@ -19,7 +19,7 @@ from proxy.backends import strategy
 from proxy.backends.keys import Keys
 from proxy.config import ConfigErrors, load
 from proxy.config.settings import Config, Limits
-from proxy.core import expiry, front_settings, takeover, write_behind
+from proxy.core import expiry, front_settings, retention, takeover, write_behind
 from proxy.core.census import CensusTaker
 from proxy.core.conversation import Conversation
 from proxy.core.counting import SUM_EVERY
@@ -113,6 +113,7 @@ class Service:
         self._every(write_behind.VERDICTS_EVERY, self._behind.write_verdicts)
         self._every(write_behind.USES_EVERY, self._behind.write_uses)
         self._every(expiry.EVERY, self._sweep)
+        self._every(retention.EVERY, self._prune)
         self._every(SUM_EVERY, _awaitable(self._reports.sum_up))
         self._every(1.0, _awaitable(self._conversation.tell_limited))
         for warning in self._config.warnings:
@@ -120,6 +121,7 @@ class Service:
 
     async def stop(self) -> None:
         """Finish requests, leave the workers (they keep their sessions for the next core), write what waits."""
+        self._desk.stopping.set()
         await self._api.stop()
         await self._conversation.stop()
         await self._tasks.stop()
@@ -183,6 +185,9 @@ class Service:
             self._memory.forget,
             lambda ids: self._cutter.cut(app_passwords=ids),
         )
+
+    async def _prune(self) -> None:
+        await retention.prune(self._store, self._config.policy.audit_keep, time.time())
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
         async def run() -> None:

@@ -159,6 +159,18 @@ def test_audit_follows(shell: Shell, alice: Office) -> None:
         assert follower.wait(20) == 0
 
 
+def test_audit_follows_until_the_core_stops(shell: Shell, alice: Office) -> None:
+    alice.desk.stopping.set()
+    result = shell("audit", "--follow", "--since", "1h")
+    assert result.exit_code == 75
+    assert result.stderr == "sidegate: the core stops; go on with --since once it runs again\n"
+
+
+def test_audit_of_somebody_of_whom_there_is_nothing(shell: Shell, alice: Office) -> None:
+    result = shell("audit", "--account", "nobody")
+    assert (result.exit_code, result.output) == (0, "")
+
+
 def test_account_commands(shell: Shell, alice: Office) -> None:
     out(shell, "accounts", "add", "bob", "--password-file", "-", stdin="correct horse\n")
     out(shell, "accounts", "add", "info", "--kind", "shared", "--member", "alice")

@@ -408,6 +408,17 @@ def stopped(tmp_path: Path) -> Iterator[Core]:
     it.disk.store.close()
 
 
+def test_who_follows_the_audit_does_not_hold_the_stop(own_core: Core):
+    with own_core.api() as api, api.stream("GET", "/audit", params={"follow": "true", "since": "1h"}) as answer:
+        lines = answer.iter_lines()
+        next(lines)
+        begun = time.monotonic()
+        assert own_core.stop() == 0
+        assert time.monotonic() - begun < service.API_STOPS_WITHIN
+        assert not any(lines)  # to a regular end
+    assert "Cancel" not in own_core.said()
+
+
 def break_config(core: Core) -> None:
     core.settings["workerz"] = 1
     core.write()
