@@ -168,7 +168,12 @@ def _policy(top: Section) -> Policy:
     return Policy(
         app_password_limit=here.get("app_password_limit", values.whole(1, 1000), Policy().app_password_limit),
         app_password_max_age=here.get("app_password_max_age", values.duration("1h", "3650d"), None),
+        audit_keep=here.get("audit_keep", _keep, Policy().audit_keep),
     )
+
+
+def _keep(scalar: Scalar) -> float | None:
+    return None if scalar.text == "forever" else values.duration("1d", "36500d")(scalar)
 
 
 def _refuse(scalar: Scalar) -> str:

@@ -59,7 +59,7 @@ KEYS: Table[str, tuple[str, ...]] = {
         "audience",
     ),
     "directory": ("type",),
-    "policy": ("app_password_limit", "app_password_max_age", "account_passwords_on_fronts"),
+    "policy": ("app_password_limit", "app_password_max_age", "account_passwords_on_fronts", "audit_keep"),
     "limits": (
         "refusal_delay",
         "login_timeout",

@@ -120,6 +120,8 @@ class Policy:
     app_password_limit: int = 40
     app_password_max_age: float | None = None
     """Seconds."""
+    audit_keep: float | None = 400 * 86400.0
+    """Seconds; None: for ever."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,12 +111,13 @@ def _backend(backend: Backend, only_changed: bool) -> dict[str, Any]:
 
 
 def _policy(policy: Policy, only_changed: bool) -> dict[str, Any]:
-    age = policy.app_password_max_age
+    age, keep = policy.app_password_max_age, policy.audit_keep
     return _kept(
         only_changed,
         ("app_password_limit", policy.app_password_limit, Policy().app_password_limit),
         ("app_password_max_age", None if age is None else _duration(age), None),
         ("account_passwords_on_fronts", "refuse", "refuse"),
+        ("audit_keep", "forever" if keep is None else _duration(keep), "400d"),
     )
 
 

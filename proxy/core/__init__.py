@@ -8,5 +8,5 @@ cutting.py      ends sessions everywhere, and knows that they are ended (process
 takeover.py     sessions that outlived a core: what stays, what must go; census.py counts what runs
 reports.py      log lines, audit, history of refusals; counting.py what is summed up first
 write_behind.py what reaches the store in batches, never on the login path
-expiry.py       ends app passwords whose time has come
+expiry.py       ends app passwords whose time has come; retention.py: audit records
 """

@@ -38,6 +38,8 @@ class Event(StrEnum):
     """A secret was sent before TLS."""
     CONFIG_RELOADED = "config_reloaded"
     ERASED = "erased"
+    PRUNED = "pruned"
+    """What is left of the newest record that was removed for its age; the chain begins behind it."""
 
 
 @dataclass(frozen=True, slots=True)

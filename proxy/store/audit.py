@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, or_, select, update
 
-from proxy.domain.audit import CHAIN_START, AuditEvent, chain, digest
+from proxy.domain.audit import CHAIN_START, AuditEvent, Event, chain, digest
 from proxy.store.schema import audit as table
 from proxy.store.schema import audit_heads
 
@@ -90,6 +91,27 @@ def erase(c: Connection, address: str, limit: int = 500) -> int:
     return c.execute(update(table).where(table.c.seq.in_(of_them)).values(**gone, erased=True)).rowcount
 
 
+def prune(c: Connection, before: float, limit: int = 500) -> int:
+    """Remove records older than `before` (seconds since the epoch) from the old end of each node's chain; call until
+    it returns 0. At most `limit` of a node go at once.
+
+    The newest of them is emptied instead and stays, as the PRUNED record that says where the rest of the chain begins.
+    """
+    removed = 0
+    for head in c.execute(select(audit_heads)).all():
+        oldest = c.execute(_oldest, {"of_node": head.node, "most": limit + 1}).all()
+        old = list(itertools.takewhile(lambda row: row.time < before, oldest))
+        if not old or old[-1].event == Event.PRUNED:
+            continue
+        mark = old[-1].seq
+        gone = c.execute(delete(table).where(table.c.node == head.node, table.c.seq < mark)).rowcount
+        nothing = dict.fromkeys((*_PERSONAL, "actor", "salt", "protocol", "reason"), None)
+        c.execute(update(table).where(table.c.seq == mark).values(**nothing, event=Event.PRUNED.value, erased=True))
+        c.execute(update(audit_heads).where(audit_heads.c.node == head.node).values(records=head.records - gone))
+        removed += len(old)
+    return removed
+
+
 @dataclass(slots=True)
 class Verification:
     """How far `verify_slice` has come. `problems` are sentences; an empty list at `done` means the trail is whole."""
@@ -129,6 +151,10 @@ def verify_slice(c: Connection, progress: Verification, limit: int = 1000) -> Ve
     if progress._nodes:
         node = progress._nodes[0]
         rows = c.execute(_slice, {"of_node": node.name, "at": node.at, "end": node.end, "most": limit}).all()
+        if node.records and rows and rows[0].event == Event.PRUNED and rows[0].seq == _first_seq(c, node.name):
+            # Records that were still to be checked were removed between two slices: begin again with what is left.
+            progress._nodes[0] = next(fresh for fresh in _nodes(c) if fresh.name == node.name)
+            return progress
         for row in rows:
             _check(node, row, progress.problems)
         progress.checked += len(rows)
@@ -144,12 +170,22 @@ def verify_slice(c: Connection, progress: Verification, limit: int = 1000) -> Ve
 
 _head = select(audit_heads).where(audit_heads.c.node == bindparam("of_node")).with_for_update()
 _newest_seq = select(func.max(table.c.seq)).where(table.c.node == bindparam("of_node"))
+_oldest = (
+    select(table.c.seq, table.c.time, table.c.event)
+    .where(table.c.node == bindparam("of_node"))
+    .order_by(table.c.seq)
+    .limit(bindparam("most"))
+)
 _slice = (
     select(table)
     .where(table.c.node == bindparam("of_node"), table.c.seq > bindparam("at"), table.c.seq <= bindparam("end"))
     .order_by(table.c.seq)
     .limit(bindparam("most"))
 )
+
+
+def _first_seq(c: Connection, node: str) -> int | None:
+    return c.execute(select(func.min(table.c.seq)).where(table.c.node == node)).scalar()
 
 
 def _nodes(c: Connection) -> list[_Node]:
@@ -168,7 +204,8 @@ def _check(node: _Node, row: Row[Any], problems: list[str]) -> None:
             problems.append(f"{where}: is marked as erased but says more than an erased record does")
     elif row.salt is None or digest(_event(row, row.actor), row.salt) != row.digest:
         problems.append(f"{where}: was changed")
-    link = chain(node.link, row.digest)
+    starts = row.event == Event.PRUNED and not node.records
+    link = row.chain if starts else chain(node.link, row.digest)
     if link != row.chain:
         problems.append(f"{where}: does not follow from the record before it (changed, removed, inserted or moved)")
     node.link = row.chain  # go on from what is stored, so that one problem is reported once

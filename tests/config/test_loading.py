@@ -161,6 +161,10 @@ TABLE: list[tuple[str, list[str]]] = [
         ],
     ),
     (
+        VALID + "policy: {audit_keep: 12h}\n",
+        ["18:22: policy.audit_keep: is out of range; write a duration from 1d to 36500d"],
+    ),
+    (
         VALID + "limits: {penalty: 1h, shared_networks: [10.1.0.0/8]}\n",
         [
             "18:19: limits.penalty: penalty is longer than penalty_max; swap them",

@@ -20,7 +20,8 @@ FULL = (
         "{strategy: dovecot_token, issuer: sidegate, client_id: sidegate}",
         '{strategy: master_user, user: m, password: hunter2, separator: "*"}\n    username: "{local}"',
     )
-    + "workers: 3\npolicy: {app_password_max_age: 36h}\nlimits: {penalty: 1500ms, shared_networks: [10.0.0.0/8]}\n"
+    + "workers: 3\npolicy: {app_password_max_age: 36h, audit_keep: forever}\n"
+    "limits: {penalty: 1500ms, shared_networks: [10.0.0.0/8]}\n"
 )
 
 
@@ -42,7 +43,7 @@ def test_only_what_is_changed(tmp_path: Path) -> None:
     config = loaded(tmp_path, FULL, secrets=True)
     tree = yaml.safe_load(show(config, only_changed=True))
     assert list(tree) == ["workers", "tls", "portal", "default_domain", "fronts", "backends", "policy", "limits"]
-    assert tree["policy"] == {"app_password_max_age": "36h"}
+    assert tree["policy"] == {"app_password_max_age": "36h", "audit_keep": "forever"}
     assert tree["limits"] == {"penalty": "1500ms", "shared_networks": ["10.0.0.0/8"]}
     assert tree["backends"]["mail"]["login"]["password"] == "<secret>"
     assert "hunter2" not in show(config, only_changed=False)

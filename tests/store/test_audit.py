@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select, update
 
 from proxy.domain.audit import AuditEvent, Event
 from proxy.store import accounts, audit
@@ -260,3 +260,80 @@ def test_slices_find_the_same_and_do_not_mind_what_is_appended_meanwhile(store: 
         while not progress.done:
             progress = verify_slice(c, progress, limit=1)
         assert progress.problems == whole != []
+
+
+def aged(c: Connection, node: str, times: list[float]) -> None:
+    for time in times:
+        append(c, node, [replace(ACCEPTED, time=time)])
+
+
+def pruned(c: Connection, before: float, limit: int = 500) -> list[int]:
+    """The result of each slice."""
+    slices = []
+    while removed := audit.prune(c, before, limit):
+        slices.append(removed)
+    return slices
+
+
+def test_what_is_too_old_goes_and_the_rest_verifies(store: Store) -> None:
+    with store.writing() as c:
+        aged(c, "n1", [1.0, 2.0, 3.0, 10.0, 4.0])  # written behind: a later record may be of an earlier time
+        aged(c, "n2", [11.0])
+        assert pruned(c, 5.0) == [3]
+        assert [(r.node, r.event.event, r.event.time) for r in read(c)] == [
+            ("n1", "pruned", 3.0),
+            ("n1", "login_accepted", 10.0),
+            ("n1", "login_accepted", 4.0),
+            ("n2", "login_accepted", 11.0),
+        ]
+        assert read(c)[0].event == AuditEvent(3.0, "pruned", "")
+        assert verify(c) == []
+        aged(c, "n1", [12.0])
+        assert pruned(c, 11.5) == [4]  # 10 and 4 behind the mark, which goes, and all of n2
+        assert verify(c) == []
+        assert pruned(c, 100.0) == [2]  # the mark and 12
+        assert [(r.event.event, r.event.time) for r in read(c)] == [("pruned", 11.0), ("pruned", 12.0)]
+        aged(c, "n1", [200.0])
+        assert verify(c) == []
+
+
+def test_pruning_goes_in_slices_each_of_which_verifies(store: Store) -> None:
+    with store.writing() as c:
+        aged(c, "n1", [float(n) for n in range(10)])
+        for left in (7, 4, 3):
+            assert audit.prune(c, 7.5, 3)
+            assert verify(c) == []
+            assert len(read(c)) == left
+        assert audit.prune(c, 7.5, 3) == 0
+
+
+def test_pruned_trails_are_still_held_together(store: Store) -> None:
+    with store.writing() as c:
+        aged(c, "n1", [float(n) for n in range(10)])
+        pruned(c, 4.5)
+        seqs = [r.seq for r in read(c)]
+    for harm in (
+        delete(table).where(table.c.seq == seqs[0]),  # the record that stands for what was removed
+        delete(table).where(table.c.seq == seqs[1]),
+        delete(table).where(table.c.seq == seqs[-1]),
+        update(table).where(table.c.seq == seqs[2]).values(detail="other"),
+        update(table).where(table.c.seq == seqs[0]).values(account="mallory"),
+        update(table).where(table.c.seq == seqs[0]).values(event="login_accepted"),
+    ):
+        with suppress(Undo), store.writing() as c:
+            c.execute(harm)
+            assert verify(c) != []
+            raise Undo
+
+
+def test_pruning_while_a_trail_is_verified_is_no_problem(store: Store) -> None:
+    with store.writing() as c:
+        aged(c, "n1", [float(n) for n in range(10)])
+    with store.reading() as c:
+        progress = verify_slice(c, Verification(), 3)
+    with store.writing() as c:
+        pruned(c, 7.5)
+    for _ in range(20):
+        with store.reading() as c:
+            progress = verify_slice(c, progress, 3)
+    assert (progress.done, progress.problems) == (True, [])
