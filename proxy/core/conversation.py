@@ -52,6 +52,9 @@ from proxy.store.threads import StoreThreads
 
 MAX_REPORTS = 10
 """Reports of refusals that wait for the store, a worker; it sends one a second."""
+MAX_LIMITED = 4096
+"""Networks that workers are told are limited: about 100 KiB each time that changes. Of others they say more than they
+need to."""
 
 _log = logs.get("core")
 
@@ -262,7 +265,7 @@ class Conversation:
 
     def tell_limited(self) -> None:
         """Once a second: tell the workers which networks are limited, when that has changed."""
-        networks = self.limiter.limited_networks(self._monotonic())
+        networks = self.limiter.limited_networks(self._monotonic())[:MAX_LIMITED]
         if networks != self._limited:
             self._limited = networks
             self.link.to_fronts(Limited(networks))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from proxy.domain.networks import NetworkSet, network_of, site_of
 
@@ -48,6 +49,10 @@ class RefusalLimiter:
         self._max = max_entries
         self._buckets: OrderedDict[Hashable, _Bucket] = OrderedDict()
         self._pairs: OrderedDict[int, float] = OrderedDict()
+        self._limited: dict[str, None] = {}
+        """The networks under penalty, in the order in which they came under it."""
+        self._ends: list[tuple[float, str]] = []
+        """A heap: when each of them ends."""
 
     def limited(self, now: float, address: str, name: str) -> bool:
         """Whether a refusal for this client address and login name is answered with the limit reply."""
@@ -66,8 +71,9 @@ class RefusalLimiter:
                 self._count(now, key, limit)
 
     def limited_networks(self, now: float) -> list[str]:
-        """The networks under penalty now."""
-        return [key for key, bucket in self._buckets.items() if isinstance(key, str) and bucket.until > now]
+        """The networks under penalty now, the longest-standing first."""
+        self._let_go(now)
+        return list(self._limited)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -108,6 +114,14 @@ class RefusalLimiter:
         if bucket.count >= limit and bucket.until <= now:
             bucket.until = now + min(self._rules.penalty * 2**bucket.strikes, self._rules.penalty_max)
             bucket.strikes = min(bucket.strikes + 1, 16)
+            if isinstance(key, str):
+                self._let_go(now)
+                self._limited[key] = None
+                heappush(self._ends, (bucket.until, key))
+
+    def _let_go(self, now: float) -> None:
+        while self._ends and self._ends[0][0] <= now:
+            self._limited.pop(heappop(self._ends)[1], None)
 
     def _evict(self, now: float) -> bool:
         """Make room by dropping the idlest row that is not under penalty; False when there is none near the old end."""

@@ -478,6 +478,18 @@ def test_workers_hear_which_networks_are_limited(tmp_path: Path):
     play(tmp_path, script)
 
 
+def test_the_list_of_limited_networks_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        monkeypatch.setattr(conversation, "MAX_LIMITED", 1)
+        for address in ("203.0.113.9", "203.0.113.10"):
+            for n in range(60):
+                scene.conversation.limiter.refused(scene.monotonic, address, f"user{n}", b"x")
+        scene.conversation.tell_limited()
+        assert peer.take() == [m.Limited(["203.0.113.9/32"])]
+
+    play(tmp_path, script)
+
+
 def test_the_session_caps(tmp_path: Path):
     async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
         _, first = disk.mint("one")

@@ -1,3 +1,5 @@
+import time
+
 from proxy.domain.limits import LimitRules, RefusalLimiter
 
 RULES = LimitRules()
@@ -18,6 +20,34 @@ def test_sixty_distinct_tries_limit_a_network_and_only_that_one() -> None:
     assert limiter.limited(0, HERE, "alice")
     assert limiter.limited_networks(0) == ["203.0.113.9/32"]
     assert not limiter.limited(0, "203.0.113.10", "alice")
+
+
+def test_limited_networks_come_and_go_with_their_penalties() -> None:
+    limiter = RefusalLimiter(RULES)
+    fail(limiter, 60)
+    fail(limiter, 60, address="198.51.100.1", now=5.0)
+    assert limiter.limited_networks(5.0) == ["203.0.113.9/32", "198.51.100.1/32"]
+    assert limiter.limited_networks(14.9) == ["203.0.113.9/32", "198.51.100.1/32"]
+    fail(limiter, 60, now=15.0)  # again, and for longer
+    assert limiter.limited_networks(15.0) == ["198.51.100.1/32", "203.0.113.9/32"]
+    assert limiter.limited_networks(20.0) == ["203.0.113.9/32"]
+    assert limiter.limited_networks(44.9) == ["203.0.113.9/32"]
+    assert limiter.limited_networks(45.0) == []
+
+
+def test_to_ask_which_are_limited_costs_nothing_however_many_are_counted() -> None:
+    """The core asks every second on its event loop."""
+    limiter = RefusalLimiter(RULES)
+    for n in range(30_000):
+        limiter.refused(0.0, f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}", "alice", b"x")
+    fail(limiter, 60)
+    assert len(limiter) > 50_000
+    took = []
+    for _ in range(5):
+        begun = time.thread_time()
+        assert limiter.limited_networks(1.0) == ["203.0.113.9/32"]
+        took.append(time.thread_time() - begun)
+    assert min(took) < 0.001
 
 
 def test_twenty_for_one_account_from_one_network() -> None:
