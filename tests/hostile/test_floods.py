@@ -94,7 +94,7 @@ def test_http_to_a_tls_port_gets_nothing_back(stand: Stand) -> None:
 def test_the_slow_are_closed_in_time(stand: Stand) -> None:
     """Threat 33: 10 s for a handshake, 5 s for a PROXY header, and an absolute time to log in, however busy one looks.
 
-    `login_timeout` of this stand is 12 s.
+    `login_timeout` of this stand is 14 s.
     """
     ports = stand.gate.ports
 
@@ -133,10 +133,10 @@ def test_the_slow_are_closed_in_time(stand: Stand) -> None:
     )
     header, handshake, silent, dripping, busy, clear = results[:6]
     assert 4.5 < header[0] < 9
-    assert 9.5 < handshake[0] < 11.9
+    assert 9.5 < handshake[0] < 13.5
     assert header[1] == handshake[1] == b""
     for seconds, _ in (silent, dripping, busy, clear):
-        assert 11 < seconds < 17
+        assert 13 < seconds < 25
     assert silent[1] == dripping[1] == b"* BYE Too slow to log in\r\n"
     assert busy[1].endswith(b"250 2.0.0 OK\r\n421 4.7.0 Time to log in is over\r\n")
     assert clear[1] == b"421 4.7.0 Time to log in is over\r\n"
