@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from proxy.admin.desk import Actor, Conflict, Desk, Invalid, NotFound
@@ -63,10 +63,15 @@ def app_passwords_named(c: Connection, account: Account, names: Sequence[str]) -
                 f"`sidegate passwords list {account.address}` shows them"
             )
         if len(live) > 1:
-            ids = " and ".join(f"{record.name!r} (id {record.id})" for record in live)
-            raise Conflict(f"{name!r} means {ids} of {account.address}: name the one you mean by its other name")
+            raise means_several(name, account.address, {record.id: record.name for record in live})
         found[live[0].id] = live[0]
     return list(found.values())
+
+
+def means_several(name: str, address: str, found: Mapping[int, str]) -> Conflict:
+    """What is said when a name is one app password's name and another's id; `found`: their names by id."""
+    each = " and ".join(f"{other!r} (id {number})" for number, other in found.items())
+    return Conflict(f"{name!r} means {each} of {address}: name the one you mean by its other name")
 
 
 def note(

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from proxy.admin.desk import Actor, Conflict, Desk, NotFound
-from proxy.admin.lookup import account_named, note
+from proxy.admin.lookup import account_named, means_several, note
 from proxy.admin.views import SessionView, stamp
 from proxy.domain.audit import Event
 from proxy.domain.session_table import Session
@@ -62,30 +62,31 @@ async def cut(
     """End sessions: of an account, of an app password (by name or id, of `account` if given), or one by its id.
 
     Returns how many were live. Nothing is revoked: a client that has its app password may come back at once.
-    NotFound when nothing that matches is connected.
+    NotFound when nothing that matches is connected, Conflict when `app_password` means two. Recorded before it is
+    done: what ends sessions is in the audit, or does not happen.
     """
     target = (await desk.store.read(account_named, desk, account)).id if account is not None else None
     chosen = [session for session in desk.sessions if _matches(session, target, app_password, session_id)]
     if not chosen:
         raise NotFound("no live session matches; `sidegate sessions list` shows them")
-    named = sorted({session.account for session in chosen})
-    if app_password is not None and len(named) > 1:
-        raise Conflict(f"{', '.join(named)} are connected with an app password {app_password!r}: name the account too")
-    if app_password is not None:
-        count = await desk.cut(app_passwords=sorted({session.app_password_id for session in chosen}))
-    elif session_id is not None:
-        count = await desk.cut(sessions=[session_id])
-    else:
-        count = await desk.cut(accounts=[chosen[0].account_id])
+    names = {session.app_password_id: session.app_password for session in chosen}
+    if app_password is not None and len(names) > 1:
+        owners = sorted({session.account for session in chosen})
+        if len(owners) == 1:
+            raise means_several(app_password, owners[0], names)
+        raise Conflict(f"{', '.join(owners)} are connected with an app password {app_password!r}: name the account too")
 
     def write(c: Connection) -> None:
         owner = accounts.by_id(c, chosen[0].account_id)
-        names = {session.app_password for session in chosen}
-        name = names.pop() if len(names) == 1 else None
-        note(c, desk, actor, Event.SESSIONS_CUT, owner, app_password=name, detail=f"sessions={count}")
+        name = names[chosen[0].app_password_id] if len(names) == 1 else None
+        note(c, desk, actor, Event.SESSIONS_CUT, owner, app_password=name, detail=f"sessions={len(chosen)}")
 
-    await desk.store.write(write)
-    return count
+    await desk.store.write(write, urgent=True)
+    if app_password is not None:
+        return await desk.cut(app_passwords=list(names), revoked=False)
+    if session_id is not None:
+        return await desk.cut(sessions=[session_id], revoked=False)
+    return await desk.cut(accounts=[chosen[0].account_id], revoked=False)
 
 
 def _matches(session: Session, account_id: int | None, app_password: str | None, session_id: str | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from unittest.mock import Mock
 
 import pytest
 
@@ -14,6 +15,7 @@ from proxy.domain.model import MfaState, Protocol
 from proxy.domain.secret import Secret
 from proxy.domain.verdicts import Reason
 from proxy.store import history
+from proxy.store.errors import StoreUnavailable
 from proxy.store.schema import audit as audit_table
 from tests.admin.office import NOW, OPERATOR, Office
 
@@ -191,16 +193,42 @@ def test_cut_by_account_app_password_and_id(office: Office) -> None:
         return asyncio.run(sessions.cut(office.desk, OPERATOR, **what))
 
     assert cut(session_id="p1") == 1
+    assert office.revoked is False
     with pytest.raises(Conflict, match=r"alice@example.org, bob@example.org .* name the account"):
         cut(app_password="phone")
     assert cut(account="alice", app_password="phone") == 1
+    assert office.revoked is False
     assert cut(app_password=str(other)) == 1
     assert cut(account="alice") == 1
+    assert office.revoked is False
     for nothing in ({"account": "alice"}, {"session_id": "p1"}, {"app_password": "phone"}):
         with pytest.raises(NotFound, match="no live session"):
             cut(**nothing)
     assert office.events()[-1] == ("sessions_cut", "alice@example.org", "laptop", "sessions=1")
     assert {view["revoked"] for view in asyncio.run(app_passwords.listing(office.desk))} == {None}
+
+
+def test_a_cut_of_what_means_two_app_passwords_is_refused(office: Office) -> None:
+    first = mint(office, "alice", "phone")["id"]
+    second = mint(office, "alice", str(first))["id"]
+    office.connect("p1", first)
+    office.connect("p2", second)
+    meant = (
+        f"'{first}' means 'phone' \\(id {first}\\) and '{first}' \\(id {second}\\) of alice@example.org: name the one"
+    )
+    with pytest.raises(Conflict, match=meant):
+        asyncio.run(sessions.cut(office.desk, OPERATOR, account="alice", app_password=str(first)))
+    assert len(office.sessions) == 2
+    assert asyncio.run(sessions.cut(office.desk, OPERATOR, account="alice", app_password="phone")) == 1
+
+
+def test_no_session_is_cut_without_a_record(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.connect("p1", mint(office, "alice", "phone")["id"])
+    monkeypatch.setattr("proxy.store.audit.append", broken := Mock(side_effect=StoreUnavailable("full")))
+    with pytest.raises(StoreUnavailable):
+        asyncio.run(sessions.cut(office.desk, OPERATOR, account="alice"))
+    assert broken.called
+    assert len(office.sessions) == 1
 
 
 # ---- audit -----------------------------------------------------------------------------------
