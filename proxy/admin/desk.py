@@ -35,11 +35,16 @@ class Actor:
 class Cut(Protocol):
     """Ends sessions everywhere; selectors add up. Returns how many were live, once the workers confirmed it.
 
-    StillOpen if one neither confirms nor can be ended.
+    StillOpen if one neither confirms nor can be ended. `revoked`: what let them in holds no more.
     """
 
     def __call__(
-        self, *, app_passwords: Sequence[int] = (), accounts: Sequence[int] = (), sessions: Sequence[str] = ()
+        self,
+        *,
+        app_passwords: Sequence[int] = (),
+        accounts: Sequence[int] = (),
+        sessions: Sequence[str] = (),
+        revoked: bool = True,
     ) -> Awaitable[int]: ...
 
 

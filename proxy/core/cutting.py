@@ -133,7 +133,12 @@ class Cutter:
         self._all_back = asyncio.get_running_loop().time() + RETURN
 
     async def cut(
-        self, *, app_passwords: Sequence[int] = (), accounts: Sequence[int] = (), sessions: Sequence[str] = ()
+        self,
+        *,
+        app_passwords: Sequence[int] = (),
+        accounts: Sequence[int] = (),
+        sessions: Sequence[str] = (),
+        revoked: bool = True,
     ) -> int:
         """End every session that a selector names; returns how many were live. StillOpen if a worker cannot be ended.
 
@@ -145,7 +150,7 @@ class Cutter:
         if not (app_passwords or accounts or sessions):
             return 0
         self._number += 1
-        order = Cut(self._number, list(app_passwords), list(accounts), list(sessions))
+        order = Cut(self._number, list(app_passwords), list(accounts), list(sessions), revoked)
         pending = self._pending[order.cut] = _Pending(order, self._clock())
         self._recent.append(pending)
         workers = self._link.fronts()
@@ -210,7 +215,7 @@ class Cutter:
             if ids:
                 if not pending.done.is_set():
                     self._expect(pending, worker)
-                worker.send(Cut(pending.order.cut, [], [], ids))
+                worker.send(Cut(pending.order.cut, [], [], ids, pending.order.revoked))
         for number in before:
             self._forget(number, lambda pending: 0)
 

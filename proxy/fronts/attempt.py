@@ -183,11 +183,11 @@ class PendingAttempt:
             self._connection.refused(shown, pass_on)
 
     def _cut(self, why: Parting, closed: Callable[[], None]) -> None:
-        """While the backend was being asked. Whether the app password still holds, the next try will be told."""
+        """While the backend was being asked. Only a revoke may call the app password wrong: clients forget it then."""
         self._close_backend()
         self._end_session(why)
         closed()
-        self._refuse(Shown.UNAVAILABLE)
+        self._refuse(Shown.NOT_ACCEPTED if why is Parting.REVOKED else Shown.UNAVAILABLE)
 
     def abandon(self, why: str) -> None:
         """The client is gone."""

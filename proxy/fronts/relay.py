@@ -28,6 +28,7 @@ from proxy.wire.events import (
 MESSAGE_REPLY_WAIT = 0.5
 """Seconds that a cut waits for the backend's answer to a message whose final dot is out."""
 GOODBYE = {
+    Parting.REVOKED: "Session ended by an administrator or the owner",
     Parting.CUT: "Session ended by an administrator or the owner",
     Parting.SHUTDOWN: "Server is shutting down",
 }

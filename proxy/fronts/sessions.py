@@ -12,6 +12,7 @@ from proxy.link.messages import Cut, LiveSession
 class Parting(StrEnum):
     """Why we end a session that nothing is wrong with."""
 
+    REVOKED = "revoked"
     CUT = "cut"
     SHUTDOWN = "shutdown"
 
@@ -127,7 +128,7 @@ class Sessions:
         chosen.update(*(self._by_app_password.get(i, ()) for i in order.app_passwords))
         chosen.update(*(self._by_account.get(i, ()) for i in order.accounts))
         chosen.update(self._named(order.sessions))
-        self._end(chosen, Parting.CUT, done)
+        self._end(chosen, Parting.REVOKED if order.revoked else Parting.CUT, done)
 
     def shut_down(self) -> None:
         """End every one."""

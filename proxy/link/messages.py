@@ -294,6 +294,8 @@ class Cut(Message):
     app_passwords: list[int]
     accounts: list[int]
     sessions: list[str]
+    revoked: bool = True
+    """False: the app password still holds, only the sessions end."""
 
 
 class Limited(Message):

@@ -71,6 +71,8 @@ class Office:
     def __init__(self, config: Config) -> None:
         self.now = NOW
         self.log: list[str] = []
+        self.revoked: bool | None = None
+        """What the last cut said."""
         self.store = Store(config.store)
         self.store.migrate()
         self.threads = StoreThreads(self.store)
@@ -89,8 +91,14 @@ class Office:
         )
 
     async def _cut(
-        self, *, app_passwords: Sequence[int] = (), accounts: Sequence[int] = (), sessions: Sequence[str] = ()
+        self,
+        *,
+        app_passwords: Sequence[int] = (),
+        accounts: Sequence[int] = (),
+        sessions: Sequence[str] = (),
+        revoked: bool = True,
     ) -> int:
+        self.revoked = revoked
         self.log.append(f"cut app_passwords={list(app_passwords)} accounts={list(accounts)} sessions={list(sessions)}")
         chosen = self.sessions.select(
             app_passwords=list(app_passwords), accounts=list(accounts), sessions=list(sessions)

@@ -46,6 +46,13 @@ def test_every_worker_hears_it_and_the_counts_add_up():
     assert [peer.sent for peer in it.peers] == [[m.Cut(1, [7], [2], ["s1"])]] * 3
 
 
+def test_workers_hear_when_nothing_was_revoked():
+    it = scene(1)
+    confirming(it, it.peers[0], 1)
+    assert asyncio.run(it.cutter.cut(sessions=["s1"], revoked=False)) == 1
+    assert it.peers[0].sent == [m.Cut(1, [], [], ["s1"], revoked=False)]
+
+
 def test_nothing_named_nothing_said():
     it = scene()
     assert asyncio.run(it.cutter.cut()) == 0

@@ -55,7 +55,7 @@ def test_what_the_new_core_wants_cut_goes_before_any_verdict(rig: Rig) -> None:
     assert first.rest().startswith(b"* BYE ")
     (ended,) = rig.core.wait(Ended)
     assert isinstance(ended, Ended)
-    assert (ended.session_id, ended.why) == (asks[0].session_id, "cut")
+    assert (ended.session_id, ended.why) == (asks[0].session_id, "revoked")
     second.send(b"b NOOP\r\n")
     assert second.until(b"b ")[-1] == b"b OK done\r\n"
 
