@@ -143,6 +143,7 @@ def test_the_slow_are_closed_in_time(stand: Stand) -> None:
 
 
 @pytest.mark.root
+@pytest.mark.root
 def test_out_of_descriptors_is_a_pause(stand: Stand) -> None:
     """Threat 34: the kernel refuses a descriptor although the worker counted on it. Live sessions go on, nothing spins,
     and a second after the flood newcomers are served."""
@@ -178,6 +179,7 @@ def reset(talk: Talk) -> None:
     talk.close()
 
 
+@pytest.mark.root
 @pytest.mark.root
 def test_clients_that_reset_at_every_stage_leave_nothing_open(stand: Stand) -> None:
     """Also when what they sent before it is still unread: the worker is stopped while they do it."""

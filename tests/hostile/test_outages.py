@@ -225,6 +225,7 @@ def on_worker(stand: Stand, chosen: int, secrets: list[str]) -> list[Talk]:
 
 
 @pytest.mark.root
+@pytest.mark.root
 def test_a_worker_that_hangs_during_a_revoke_is_killed(stand: Stand) -> None:
     """The sessions of the app password are dead when the command returns; those that another worker holds live."""
     x, y = stand.mint(ALICE, "x"), stand.mint(ALICE, "y")
