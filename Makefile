@@ -1,6 +1,7 @@
 # make setup   .venv/bin/sidegate        make demo    everything on loopback; DEMO_ARGS="--ready-file F"
 # make test    lint, then all tests      make lint    ruff, mypy, import-linter
 # make test-long   the promised sizes: minutes, so not in make test (docs/long-tests.md)
+# make bench   against nginx and Dovecot, into docs/performance.md (needs their packages; 15 minutes; BENCH_ARGS)
 # make format  ruff's layout and fixes   make lock    new versions into requirements*.lock
 # make clean   everything that make made
 
@@ -9,12 +10,13 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 BIN := .venv/bin
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 # Every file that is installed is in a lock with its hash, and none is built here: no compiler is needed.
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FROM_LOCK := $(PIP_INSTALL) --require-hashes --only-binary :all: --no-deps
 
-.PHONY: setup demo test test-long lint format lock clean debian-packages
+.PHONY: setup demo test test-long bench lint format lock clean debian-packages
 
 setup: .venv/.installed
 
@@ -27,6 +29,10 @@ test: lint debian-packages
 
 test-long: .venv/.tools
 	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
+
+# Root, because nginx and Dovecot are started as on a server; apt install nginx-light libnginx-mod-mail dovecot-imapd.
+bench: .venv/.tools
+	$(BIN)/python -m bench --write docs/performance.md $(BENCH_ARGS)
 
 lint: .venv/.tools
 	$(BIN)/ruff check .
