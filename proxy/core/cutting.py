@@ -173,8 +173,8 @@ class Cutter:
             pending.abandon()
             del self._pending[order.cut]
         if pending.stuck:
-            pids = ", ".join(map(str, pending.stuck))
-            raise StillOpen(f"done, but a front worker still holds sessions that must end: end process {pids} by hand")
+            pids = ", ".join(f"process {pid}" if pid else "one in another PID namespace" for pid in pending.stuck)
+            raise StillOpen(f"done, but a front worker still holds sessions that must end; end it by hand: {pids}")
         return pending.count
 
     def confirmed(self, worker: Peer, message: CutDone) -> None:

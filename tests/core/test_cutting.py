@@ -103,7 +103,7 @@ def test_who_does_not_confirm_is_killed(capsys: pytest.CaptureFixture[str]):
 
 def test_who_cannot_be_killed_is_named_and_the_cut_fails(capsys: pytest.CaptureFixture[str]):
     it = scene()
-    with pytest.raises(StillOpen, match=f"process {it.peers[0].pid} "):
+    with pytest.raises(StillOpen, match=f"by hand: process {it.peers[0].pid}$"):
         asyncio.run(it.cutter.cut(app_passwords=[7]))
     assert f"end it by hand pid={it.peers[0].pid}" in capsys.readouterr().err.replace('"', "")
 

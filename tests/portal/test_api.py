@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from proxy.admin.desk import StillOpen
 from proxy.portal.api import make_api
 from proxy.portal.api.peer import SUDO_HEADER
 from proxy.store import accounts
@@ -187,6 +188,21 @@ def test_a_store_that_is_away_is_temporary(office: Office, monkeypatch: pytest.M
     for path in ("/accounts", "/audit"):
         status, answer = call(office, "GET", path)
         assert (status, answer["error"]) == (503, {"code": "unavailable", "message": "sidegate.db: the disk is full"})
+
+
+def test_a_cut_that_could_not_be_enforced_is_temporary(office: Office) -> None:
+    """The revoke itself holds."""
+    call(office, "POST", "/accounts", {"account": "alice"})
+    call(office, "POST", "/accounts/alice/app-passwords", {"name": "phone"})
+
+    async def stuck(**selectors: object) -> int:
+        raise StillOpen("end process 4711 by hand")
+
+    office.desk.cut = stuck
+    status, answer = call(office, "POST", "/app-passwords/revoke", {"account": "alice", "names": ["phone"]})
+    assert (status, answer["error"]) == (503, {"code": "still_open", "message": "end process 4711 by hand"})
+    _, (phone,) = call(office, "GET", "/app-passwords?account=alice")
+    assert phone["revoked"] is not None
 
 
 def test_a_bug_shows_nothing_of_itself(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
