@@ -34,6 +34,10 @@ MAX_DETAIL = 200
 _PASS_ON = frozenset({"LIMIT", "INUSE", "UNAVAILABLE"})
 """Codes of RFC 5530 (LIMIT: RFC 9051) whose NO the client may hear as it is."""
 _NOT_THIS_ACCOUNT = frozenset({"AUTHORIZATIONFAILED", "CONTACTADMIN", "EXPIRED", "NOPERM"})
+_ID = (
+    b'i ID ("x-originating-ip" %b "x-originating-port" "%d" "x-connected-ip" %b "x-connected-port" "%d" '
+    b'"x-session-id" %b)\r\n'
+)
 _UNPRINTABLE = re.compile(rb"[^\x20-\x7e]")
 
 
@@ -54,14 +58,13 @@ def probe_machine(*, starttls: bool) -> BackendMachine:
 
 
 def _introduction(client: ClientInfo, session_id: str) -> bytes:
-    fields = {
-        "x-originating-ip": client.address,
-        "x-originating-port": str(client.port),
-        "x-connected-ip": client.local_address,
-        "x-connected-port": str(client.local_port),
-        "x-session-id": session_id,
-    }
-    return b"i ID (" + b" ".join(quoted(text) for pair in fields.items() for text in pair) + b")\r\n"
+    return _ID % (
+        quoted(client.address),
+        client.port,
+        quoted(client.local_address),
+        client.local_port,
+        quoted(session_id),
+    )
 
 
 class ImapBackend:

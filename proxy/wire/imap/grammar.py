@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from proxy.wire.events import clean_program
 
@@ -25,6 +26,9 @@ _ATOM = re.compile(rb"[^\x00-\x20\x7f(){\"]+")
 _QUOTED = re.compile(rb'"((?:[^"\\\r\n\0]|\\["\\])*+)"')
 _ESCAPE = re.compile(rb'\\(["\\])')
 _CAPABILITY_CODE = re.compile(rb"\[CAPABILITY ([^\]]*)\]", re.IGNORECASE)
+_PLAIN_TEXT = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*+")
+"""What stands in a quoted string as it is."""
+_TO_ESCAPE = re.compile(r'(["\\])')
 _RESPONSE_CODE = re.compile(rb"\[([A-Za-z0-9-]+)[^\]]*\] ?")
 
 
@@ -138,9 +142,11 @@ def program_of(fields: dict[bytes, bytes]) -> str | None:
 
 def quoted(text: str) -> bytes:
     """An RFC 3501 quoted string; ValueError for text that cannot stand in one."""
-    if not text.isascii() or not text.isprintable():
-        raise ValueError("not printable ASCII")
-    return b'"' + re.sub(rb'(["\\])', rb"\\\1", text.encode("ascii")) + b'"'
+    if not _PLAIN_TEXT.fullmatch(text):  # rare, and substituting costs ten times the look
+        if not text.isascii() or not text.isprintable():
+            raise ValueError("not printable ASCII")
+        text = _TO_ESCAPE.sub(r"\\\1", text)
+    return f'"{text}"'.encode("ascii")
 
 
 def capabilities_in(text: bytes) -> bytes | None:
@@ -149,8 +155,9 @@ def capabilities_in(text: bytes) -> bytes | None:
     return match[1] if match else None
 
 
+@lru_cache(maxsize=64)
 def capability_names(text: bytes) -> frozenset[str]:
-    """Upper case; bytes that are no ASCII are no capability."""
+    """Upper case; bytes that are no ASCII are no capability. Cached: a backend says the same at every login."""
     return frozenset(text.decode("ascii", "replace").upper().split())
 
 
