@@ -109,6 +109,7 @@ class PendingAttempt:
         connection = self._connection
         worker, front, client = connection.worker, connection.front, connection.client
         backend = front.backend
+        info = connection.client_info()
         self._session = Session(
             accept.session_id,
             accept.account_id,
@@ -116,7 +117,7 @@ class PendingAttempt:
             accept.generation,
             front.protocol,
             backend.setting.name,
-            connection.client_info(),
+            info,
             worker.now(),
             self._cut,
         )
@@ -127,7 +128,6 @@ class PendingAttempt:
             self._backend_answered(BackendRefused(Fault.PROTOCOL, str(error)))
             return
         how = backend.setting.client_address
-        info = connection.client_info()
 
         def make() -> BackendMachine:
             return front.kit.login_machine(

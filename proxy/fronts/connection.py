@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from asyncio import TimerHandle
+from dataclasses import replace
 from typing import Any
 
 from proxy import logs
@@ -206,8 +207,8 @@ class Connection:
 
     def client_info(self) -> ClientInfo:
         """Who this is, with the program it has named so far."""
-        c = self.client
-        return ClientInfo(c.address, c.port, c.local_address, c.local_port, c.tls, self.machine.program)
+        program = self.machine.program
+        return self.client if program is None else replace(self.client, program=program)
 
     def count_refusal(self, reason: Reason, *, login_name: str = "", mechanism: str = "") -> None:
         """Note a refusal that the core will only hear of as a number."""

@@ -24,7 +24,7 @@ from proxy.wire.events import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LoggedIn:
     """The backend said OK; the leg is the caller's now."""
 
