@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from proxy.fronts.descriptor import Leg
+from proxy.fronts.poller import Poller
 
 
 def run(scenario: Callable[[Leg, socket.socket], Awaitable[None]]) -> None:
@@ -18,7 +19,7 @@ def run(scenario: Callable[[Leg, socket.socket], Awaitable[None]]) -> None:
     async def main() -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        leg = Leg(asyncio.get_running_loop(), ours)
+        leg = Leg(Poller(asyncio.get_running_loop()), ours)
         try:
             await scenario(leg, theirs)
         finally:
