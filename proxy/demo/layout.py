@@ -20,6 +20,7 @@ store: {store}
 state_dir: {state}
 run_dir: {run}
 workers: 2
+hostname: localhost
 tls: {{certificate: {certificate}, key: {key}}}
 portal: {{url: "http://{host}:{ports.portal}/", listen: "{host}:{ports.portal}"}}
 default_domain: {domain}

@@ -18,6 +18,9 @@ implementer: Any = interface.implementer  # type: ignore[attr-defined]
 
 SYSTEM_FLAGS = (r"\Seen", r"\Answered", r"\Flagged", r"\Deleted", r"\Draft")
 
+SPECIAL_USE = {"Sent": [r"\Sent"], "Drafts": [r"\Drafts"], "Trash": [r"\Trash"]}
+"""RFC 6154."""
+
 
 def _text(name: str | bytes) -> str:
     return name.decode("ascii", "replace") if isinstance(name, bytes) else name
@@ -148,11 +151,12 @@ class Mailbox:
     ) -> Deferred[int]:
         return succeed(self.deliver(message.read(), flags, _internal_date(date)))
 
-    def expunge(self) -> list[int]:
+    def expunge(self, only: Any = None) -> list[int]:  # noqa: ANN401 - imap4.MessageSet, of UIDs
         """Sequence numbers as the protocol counts them: each one as of the moment it is announced."""
+        meant = None if only is None else {number for number, _ in self.fetch(only, uid=True)}
         gone = []
         for number in range(len(self._mails), 0, -1):
-            if r"\Deleted" in self._mails[number - 1].flags:
+            if r"\Deleted" in self._mails[number - 1].flags and (meant is None or number in meant):
                 del self._mails[number - 1]
                 gone.append(number)
         return gone
@@ -186,6 +190,20 @@ def _internal_date(date: str | bytes | None) -> str | None:
         return formatdate(parsedate_to_datetime(text.replace("-", " ", 2) if text[:1].isdigit() else text).timestamp())
     except ValueError:
         return None
+
+
+@implementer(imap4.IMailboxInfo)
+class Listed:
+    """A folder as LIST shows it: with attributes of its own in the place of a mail's flags."""
+
+    def __init__(self, attributes: list[str]) -> None:
+        self._attributes = attributes
+
+    def getFlags(self) -> list[str]:
+        return self._attributes
+
+    def getHierarchicalDelimiter(self) -> str:
+        return "/"
 
 
 @implementer(imap4.IAccount, imap4.INamespacePresenter)
@@ -236,9 +254,11 @@ class Folders:
     def unsubscribe(self, name: str) -> None:
         self._subscribed.discard(self._key(name))
 
-    def listMailboxes(self, ref: str, wildcard: str) -> list[tuple[str, Mailbox]]:
+    def listMailboxes(self, ref: str, wildcard: str) -> list[tuple[str, Listed]]:
+        if not wildcard:  # what separates levels is asked (RFC 3501, 6.3.8)
+            return [("", Listed([r"\Noselect"]))]
         pattern: Any = imap4.wildcardToRegexp(ref + wildcard, "/")
-        return [(name, box) for name, box in self._boxes.items() if pattern.match(name)]
+        return [(name, Listed(SPECIAL_USE.get(name, []))) for name in self._boxes if pattern.fullmatch(name)]
 
     def getPersonalNamespaces(self) -> list[list[bytes]]:
         return [[b"", b"/"]]

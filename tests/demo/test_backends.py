@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import imaplib
 import os
+import re
 import select
 import smtplib
 import socket
@@ -128,6 +129,90 @@ def test_a_multipart_mail_is_described(backends: Backends) -> None:
     _, answer = client.fetch("1", "(BODYSTRUCTURE BODY[1] BODY[2.MIME])")
     assert b'"mixed"' in answer[0][0]
     assert next(part[1] for part in answer if isinstance(part, tuple)) == b"one"
+    client.logout()
+
+
+def test_some_bytes_of_a_mail(backends: Backends) -> None:
+    client = imap_as(backends, BOB)
+    mail = b"Subject: long\r\n\r\n0123456789\r\n"
+    client.append("Drafts", "", imaplib.Time2Internaldate(time.time()), mail)
+    _, count = client.select("Drafts")
+    number = count[0].decode()
+
+    def fetched(what: str) -> tuple[bytes, bytes]:
+        answer = client.fetch(number, what)[1][0]
+        assert isinstance(answer, tuple)
+        return answer[0].partition(b"(")[2], answer[1]
+
+    assert fetched("BODY.PEEK[]<0.10>") == (b"BODY[]<0> {10}", b"Subject: l")
+    assert fetched("BODY.PEEK[]<17.4>") == (b"BODY[]<17> {4}", b"0123")
+    assert fetched("BODY.PEEK[TEXT]<8.100>") == (b"BODY[TEXT]<8> {4}", b"89\r\n")
+    assert fetched("BODY.PEEK[HEADER]<0.7>") == (b"BODY[HEADER]<0> {7}", b"Subject")
+    assert fetched("BODY.PEEK[1]<2.3>") == (b"BODY[1]<2> {3}", b"234")
+    assert fetched("BODY.PEEK[]<99.5>") == (b"BODY[]<99> {0}", b"")
+    assert client.fetch(number, "FLAGS")[1] == [f"{number} (FLAGS ())".encode()]
+    assert fetched("BODY[]<0.1>")[1] == b"S"
+    assert client.fetch(number, "FLAGS")[1] == [rf"{number} (FLAGS (\Seen))".encode()]
+    client.logout()
+
+
+def test_uids_are_told_and_expunged_by(backends: Backends) -> None:
+    client = imap_as(backends, BOB)
+    client.create("Old")
+    for name in (b"a", b"b", b"c"):
+        _, answer = client.append("Old", "", imaplib.Time2Internaldate(time.time()), b"Subject: " + name + b"\r\n\r\n")
+    assert re.fullmatch(rb"\[APPENDUID [0-9]+ 3\] APPEND completed", answer[0])
+    client.select("Old")
+    assert client.response("UIDNEXT") == ("UIDNEXT", [b"4"])
+    assert client.response("PERMANENTFLAGS")[1][0].endswith(rb" \Draft \*)")
+    client.create("New")
+    client.uid("COPY", "2:3", "New")
+    (copied,) = client.response("COPYUID")[1]
+    assert re.fullmatch(rb"[0-9]+ 2,3 1,2", copied)
+    client.uid("STORE", "1:3", "+FLAGS.SILENT", r"(\Deleted)")
+    client.uid("EXPUNGE", "2")
+    assert client.response("EXPUNGE")[1] == [b"2"]
+    assert client.uid("SEARCH", "ALL")[1] == [b"1 3"]
+    assert client.unselect()[0] == "OK"
+    client.select("INBOX")
+    other = imap_as(backends, BOB)
+    other.append("Old", "", imaplib.Time2Internaldate(time.time()), b"\r\n")
+    other.logout()
+    client.noop()
+    assert client.untagged_responses.get("EXISTS") == client.untagged_responses["EXISTS"][:1]  # of the INBOX alone
+    client.logout()
+
+
+def test_searches_by_day(backends: Backends) -> None:
+    client = imap_as(backends, BOB)
+    client.create("Days")
+    for day in (23, 24, 25):
+        date = f"Date: Mon, {day - 10} Nov 2026 08:00:00 +0000\r\n\r\n".encode()
+        client.append("Days", "", f'"{day}-Nov-2026 08:00:00 +0000"', date)
+    client.append("Days", "", '"1-Dec-2026 08:00:00 +0000"', b"Subject: no date\r\n\r\n")
+    client.select("Days")
+    for query, found in {
+        "SINCE 24-Nov-2026": b"2 3 4",
+        "BEFORE 24-Nov-2026": b"1",
+        "ON 24-Nov-2026": b"2",
+        "SENTSINCE 14-Nov-2026": b"2 3",
+        "SENTBEFORE 14-Nov-2026": b"1 4",
+        "SENTON 14-Nov-2026": b"2",
+    }.items():
+        assert client.search(None, query) == ("OK", [found]), query
+    client.logout()
+
+
+def test_folders_are_listed_with_what_they_are_for(backends: Backends) -> None:
+    client = imap_as(backends, ALICE)
+    assert client.list('""', '""')[1] == [rb'(\Noselect) "/" ""']
+    assert client.list('""', "Sen")[1] == [None]
+    assert client.list()[1] == [
+        b'() "/" "INBOX"',
+        rb'(\Sent) "/" "Sent"',
+        rb'(\Drafts) "/" "Drafts"',
+        rb'(\Trash) "/" "Trash"',
+    ]
     client.logout()
 
 
