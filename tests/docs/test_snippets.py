@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from proxy.backends import keys
 from proxy.config import load
 from tests.support.sidegate import Certificates
 
@@ -69,3 +70,11 @@ def test_a_snippet_is_a_configuration(page: str, text: str, base: dict[str, Any]
 
 def test_there_are_snippets() -> None:
     assert {page for page, _ in snippets()} == {"README.md", "dovecot.md", "postfix.md", "static.md"}
+
+
+def test_the_key_is_called_as_it_will_be(tmp_path: Path) -> None:
+    keys.create(tmp_path)
+    name = keys.load(tmp_path).signing.id
+    page = (ROOT / "docs" / "backends" / "dovecot.md").read_text()
+    assert f"/etc/dovecot/sidegate/sidegate/ES256/{name}\n" in page
+    assert f"prints as `Signing key`: `{name}`" in page
