@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from proxy.admin.desk import Invalid
 from proxy.domain import durations
 from proxy.domain.login_names import canonical, domain_of
 from proxy.domain.model import Protocol
+from proxy.domain.networks import canonical_network
 
 LONGEST = 100 * 365 * 86400.0
 """Seconds of a length of time."""
@@ -73,14 +73,9 @@ def networks(cidrs: Iterable[str]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for cidr in cidrs:
         try:
-            network = ipaddress.ip_network(cidr.strip())
+            found[canonical_network(cidr.strip())] = None
         except ValueError as error:
-            text = str(error)
-            hint = "it has host bits set" if "host bits" in text else "write it like 192.0.2.0/24 or 2001:db8::/32"
-            raise Invalid(f"{cidr!r} is not a network: {hint}") from None
-        if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None:
-            raise Invalid(f"{cidr!r} is an IPv4 network in IPv6 spelling: write it as IPv4")
-        found[str(network)] = None
+            raise Invalid(f"{cidr!r} {error}") from None
     if len(found) > MAX_NETWORKS:
         raise Invalid(f"an app password takes at most {MAX_NETWORKS} networks")
     return tuple(found)

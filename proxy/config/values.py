@@ -17,7 +17,7 @@ from proxy.config.reader import Bad
 from proxy.config.settings import Address
 from proxy.domain import durations
 from proxy.domain.login_names import canonical, domain_of
-from proxy.domain.networks import NetworkSet, parse_address
+from proxy.domain.networks import NetworkSet, canonical_network
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -180,12 +180,9 @@ def network(scalar: Scalar) -> str:
     """A CIDR; a bare address is a network of one."""
     written = text(scalar)
     try:
-        found = ipaddress.ip_network(written, strict=False)
-    except ValueError:
-        raise Bad("is not a network; write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32") from None
-    if "/" in written and parse_address(written.partition("/")[0]) != found.network_address:
-        raise Bad(f"has bits set behind the prefix; write {found}, or the single address without a prefix")
-    return str(found)
+        return canonical_network(written)
+    except ValueError as error:
+        raise Bad(str(error)) from None
 
 
 def portal_url(scalar: Scalar) -> str:

@@ -17,6 +17,19 @@ def parse_address(address: str) -> Address:
     return parsed
 
 
+def canonical_network(written: str) -> str:
+    """A CIDR in its one spelling; a bare address is a network of one. ValueError says what is wrong with it."""
+    try:
+        found = ipaddress.ip_network(written, strict=False)
+    except ValueError:
+        raise ValueError("is not a network; write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32") from None
+    if isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped is not None:
+        raise ValueError("is an IPv4 network in IPv6 spelling; write it as IPv4")
+    if "/" in written and parse_address(written.partition("/")[0]) != found.network_address:
+        raise ValueError(f"has bits set behind the prefix; write {found}, or the single address without a prefix")
+    return str(found)
+
+
 @lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """What one attacker surely owns: the IPv4 address as /32, the IPv6 /64. An unparsable address stands for itself."""

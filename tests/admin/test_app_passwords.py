@@ -81,7 +81,7 @@ def test_a_taken_tag_is_minted_over(office: Office, monkeypatch: pytest.MonkeyPa
     ("more", "says"),
     [
         ({"scopes": ["imap", "pop3"]}, "'pop3' is no scope"),
-        ({"networks": ["192.0.2.1/24"]}, "host bits"),
+        ({"networks": ["192.0.2.1/24"]}, "bits set behind the prefix; write 192.0.2.0/24"),
         ({"networks": ["home"]}, "not a network"),
         ({"networks": ["::ffff:192.0.2.0/120"]}, "write it as IPv4"),
         ({"expires": "2020-01-01"}, "in the past"),

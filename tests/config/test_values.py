@@ -89,6 +89,7 @@ BAD: list[tuple[Callable[[Scalar], object], Scalar, str]] = [
     (values.mail_domain, plain("@example.org"), "is not a domain; write example.org"),
     (values.mail_domain, plain("-.org"), "is not a domain; write example.org"),
     (values.network, plain("10.0.0.1/8"), "has bits set behind the prefix; write 10.0.0.0/8, or the single address"),
+    (values.network, plain("::ffff:10.0.0.0/104"), "is an IPv4 network in IPv6 spelling; write it as IPv4"),
     (values.network, plain("10/8"), "is not a network; write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32"),
     (values.portal_url, plain("http://login.example.org"), "must begin with https://"),
     (values.portal_url, plain("ftp://login.example.org"), 'is not a URL; write "https://login.example.org"'),

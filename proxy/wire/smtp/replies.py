@@ -30,7 +30,6 @@ def farewell(text: str) -> bytes:
     return _line(f"421 4.7.0 {text}")
 
 
-ACCEPTED = _line("235 2.7.0 Authentication successful")
 OK = _line("250 2.0.0 OK")
 BYE = _line("221 2.0.0 Bye")
 VRFY = _line("252 2.0.0 Cannot verify before delivery")
