@@ -32,7 +32,8 @@ def many(rows: Sequence[Mapping[str, object]]) -> Response:
 async def lines(pages: AsyncIterator[Sequence[Mapping[str, object]]]) -> Response:
     """One JSON object a line, page by page. An empty page is an empty line: it shows whether the reader is there."""
     # What can be refused is refused with the first page: after it the status is on the wire.
-    first = await anext(pages, [])  # not (): CPython 3.11 cannot return an empty tuple here
+    nothing: list[Mapping[str, object]] = []  # not (): CPython 3.11's anext cannot return an empty tuple
+    first = await anext(pages, nothing)
     return StreamingResponse(_lines(first, pages), media_type="application/x-ndjson")
 
 
