@@ -162,9 +162,9 @@ class Conversation:
             cut += await takeover.stale(self._store, kept)
         except StoreUnavailable as error:
             _log.error("cannot compare running sessions with the store yet", pid=peer.pid, reason=str(error))
-            table = self._table
+            table, forget = self._table, self._memory.forget
             self._tasks.spawn(
-                takeover.compare(self._store, self.cutter, lambda: [s for s in kept if table.get(s.id) is s])
+                takeover.compare(self._store, self.cutter, forget, lambda: [s for s in kept if table.get(s.id) is s])
             )
         self._welcome(peer, cut)
         self.census.compare(peer)  # what ended since its Hello is in no report

@@ -175,7 +175,7 @@ class Service:
     def _distrust(self) -> None:
         """A write whose caller gave up was done after all, perhaps a revoke that nobody cuts for."""
         self._memory.forget_all()
-        self._tasks.spawn(takeover.compare(self._store, self._cutter, lambda: list(self._table)))
+        self._tasks.spawn(self._compare())
 
     async def _sweep(self) -> None:
         await expiry.sweep(
@@ -185,6 +185,10 @@ class Service:
             self._memory.forget,
             lambda ids: self._cutter.cut(app_passwords=ids),
         )
+        await self._compare()  # what another process wrote, or a restored store
+
+    async def _compare(self) -> None:
+        await takeover.compare(self._store, self._cutter, self._memory.forget, lambda: list(self._table))
 
     async def _prune(self) -> None:
         await retention.prune(self._store, self._config.policy.audit_keep, time.time())

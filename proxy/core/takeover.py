@@ -21,6 +21,8 @@ from proxy.store.threads import StoreThreads
 AGAIN = 1.0
 """Seconds until sessions are compared again with a store that could not be read."""
 SLICE = 500
+NAMELESS = "?"
+"""Account and app password of a session until the store has been read."""
 
 _log = logs.get("core")
 
@@ -43,32 +45,52 @@ def register(table: SessionTable, peer: Peer, live: list[LiveSession]) -> tuple[
 
 
 async def stale(store: StoreThreads, sessions: list[Session]) -> list[str]:
-    """Ids of the sessions whose account or app password is not what it was. The others get their names."""
+    """Ids of the sessions whose account or app password is not what it was. Others that have no names yet get them."""
     ids: list[str] = []
     for start in range(0, len(sessions), SLICE):
         part = sessions[start : start + SLICE]
-        owners, records = await store.read(_facts, {s.account_id for s in part}, {s.app_password_id for s in part})
-        for session in part:
-            account, record = owners.get(session.account_id), records.get(session.app_password_id)
-            if account is None or record is None or not _still_good(session, account, record):
-                ids.append(session.id)
-            else:
-                session.account, session.app_password = account.address, record.name
+        in_force = await store.read(app_passwords.in_force, {s.app_password_id for s in part})
+        good = [s for s in part if in_force.get(s.app_password_id) == (s.account_id, s.generation)]
+        ids += {s.id for s in part} - {s.id for s in good}
+        await _name(store, [s for s in good if s.account == NAMELESS])
     return ids
 
 
-async def compare(store: StoreThreads, cutter: Cutter, sessions: Callable[[], list[Session]]) -> None:
-    """Cut those of `sessions` that are stale, as soon as the store can be read: a slow disk alone cuts nobody."""
-    while chosen := sessions():
+async def compare(
+    store: StoreThreads,
+    cutter: Cutter,
+    forget: Callable[[int], None],
+    sessions: Callable[[], list[Session]],
+) -> None:
+    """Cut those of `sessions` that are stale, as soon as the store can be read: a slow disk alone cuts nobody.
+
+    Nobody has told of what changed, so `forget` hears of their accounts; and because a login may have begun before
+    that, sessions are compared until none is stale.
+    """
+    cut: set[str] = set()
+    while chosen := [session for session in sessions() if session.id not in cut]:
         try:
             ids = await stale(store, chosen)
         except StoreUnavailable:
             await asyncio.sleep(AGAIN)
             continue
-        if ids:
-            closed = await cutter.cut(sessions=ids)
-            _log.warning("cut sessions whose app password had changed unnoticed", sessions_cut=closed)
+        if not ids:
+            return
+        cut.update(ids)
+        for account_id in {session.account_id for session in chosen if session.id in cut}:
+            forget(account_id)
+        closed = await cutter.cut(sessions=ids)
+        _log.warning("cut sessions whose app password had changed unnoticed", sessions_cut=closed)
+
+
+async def _name(store: StoreThreads, sessions: list[Session]) -> None:
+    if not sessions:
         return
+    owners, records = await store.read(_facts, {s.account_id for s in sessions}, {s.app_password_id for s in sessions})
+    for session in sessions:
+        account, record = owners.get(session.account_id), records.get(session.app_password_id)
+        if account is not None and record is not None:
+            session.account, session.app_password = account.address, record.name
 
 
 def _facts(
@@ -76,15 +98,6 @@ def _facts(
 ) -> tuple[dict[int, Account], dict[int, AppPasswordRecord]]:
     """Runs in a thread of the store."""
     return accounts.by_ids(c, account_ids), app_passwords.by_ids(c, app_password_ids)
-
-
-def _still_good(session: Session, account: Account, record: AppPasswordRecord) -> bool:
-    return (
-        account.enabled
-        and record.account_id == account.id
-        and record.ended is None
-        and record.generation == session.generation
-    )
 
 
 def _from_before(live: LiveSession, worker: int) -> Session:
@@ -96,9 +109,9 @@ def _from_before(live: LiveSession, worker: int) -> Session:
         id=live.session_id,
         worker=worker,
         account_id=live.account_id,
-        account="?",
+        account=NAMELESS,
         app_password_id=live.app_password_id,
-        app_password="?",  # noqa: S106 - a name, not known yet
+        app_password=NAMELESS,
         generation=live.generation,
         protocol=Protocol(live.protocol),
         backend=live.backend,

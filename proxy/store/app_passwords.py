@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from proxy.domain.model import AppPasswordRecord, EndReason, LastUse, Protocol
 from proxy.domain.secret import Secret
 from proxy.store.errors import NameTaken, TagTaken
+from proxy.store.schema import accounts
 from proxy.store.schema import app_passwords as table
 
 _PART = 500
@@ -47,6 +48,11 @@ class Use:
 
 _all = select(table).order_by(table.c.id)
 _by_id = select(table).where(table.c.id == bindparam("id"))
+_in_force = (
+    select(table.c.id, table.c.account_id, table.c.generation)
+    .join(accounts, accounts.c.id == table.c.account_id)
+    .where(table.c.id.in_(bindparam("ids", expanding=True)), table.c.ended.is_(None), accounts.c.enabled)
+)
 _by_tag = select(table).where(
     table.c.account_id == bindparam("account_id"),
     table.c.tag == bindparam("tag"),
@@ -109,6 +115,16 @@ def by_ids(c: Connection, ids: Iterable[int]) -> dict[int, AppPasswordRecord]:
     for i in range(0, len(wanted), _PART):
         rows = c.execute(select(table).where(table.c.id.in_(wanted[i : i + _PART])))
         found.update((row.id, _record(row)) for row in rows)
+    return found
+
+
+def in_force(c: Connection, app_password_ids: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """id -> (account id, generation) of those that have not ended and whose account is enabled."""
+    found: dict[int, tuple[int, int]] = {}
+    wanted = sorted(set(app_password_ids))
+    for i in range(0, len(wanted), _PART):
+        for row in c.execute(_in_force, {"ids": wanted[i : i + _PART]}):
+            found[row.id] = (row.account_id, row.generation)
     return found
 
 
