@@ -147,7 +147,7 @@ def test_a_worker_has_its_second_from_its_welcome_on():
     class Slow:
         async def read(self, fn: object, *args: object) -> Any:
             await read.wait()
-            return {}, {}
+            return {}
 
     it = Scene(Slow(), None, 1)
     peer = it.peers[0]
@@ -298,7 +298,7 @@ def with_facts(it: Scene) -> None:
 
     class Empty:
         async def read(self, fn: object, *args: object) -> Any:
-            return {}, {}
+            return {}
 
     it.conversation._store = Empty()  # type: ignore[assignment]
 
