@@ -46,8 +46,6 @@ class Finding:
     """The canonical login name."""
     letters: str | None = field(default=None, repr=False)
     """The secret's, if it is shaped like an app password."""
-    digest: bytes = field(default=b"", repr=False)
-    """Memory's, of account and letters; set with `app_password`."""
     account: Account | None = None
     app_password: AppPasswordRecord | None = None
     """The one that the secret verified against."""
@@ -96,9 +94,8 @@ class Decider:
         finding.account = account = self._memory.account(name)
         if account is None:
             return None
-        finding.digest = self._memory.digest(account.id, finding.letters)
-        tags = secrets.tags(self._peppers, account.id, finding.letters)
-        finding.app_password = self._memory.verified(account, tags, finding.digest)
+        digest = self._memory.digest(account.id, finding.letters)
+        finding.app_password = self._memory.verified(account, digest)
         return None if finding.app_password is None else self._conclude(finding)
 
     async def by_looking_up(self, finding: Finding) -> Decision:
@@ -112,6 +109,7 @@ class Decider:
                 changes = self._memory.changes
                 await self._look_up(finding, finding.letters)
                 if self._memory.changes == changes:
+                    self._remember(finding, finding.letters)
                     return self._conclude(finding)
         except StoreUnavailable as error:
             return Unavailable(Reason.STORE_UNAVAILABLE, str(error))
@@ -128,23 +126,27 @@ class Decider:
         for candidate in found:
             digest = self._memory.digest(candidate.account_id, letters)
             if self._is_known(candidate, digest) or await self._verifier.verify(candidate, letters, digest):
-                finding.app_password, finding.digest = candidate, digest
+                finding.app_password = candidate
                 return
 
     def _is_known(self, candidate: AppPasswordRecord, digest: bytes) -> bool:
         """Another login has verified the same secret against the same hash while this one was reading."""
         return self._memory.hash_of(candidate, digest) == candidate.hash
 
+    def _remember(self, finding: Finding, letters: str) -> None:
+        account, record = finding.account, finding.app_password
+        if account is not None and finding.name is not None:
+            self._memory.remember_account(finding.name, account)
+            if record is not None:
+                self._memory.remember_verified(account, record, self._memory.digest(account.id, letters))
+
     def _conclude(self, finding: Finding) -> Decision:
         """Register, weigh, and take back what is not accepted. Waits for nothing: see the module's text."""
         account, record = finding.account, finding.app_password
         if account is None:
             return Refused(Reason.UNKNOWN_ACCOUNT)
-        assert finding.name is not None
-        self._memory.remember_account(finding.name, account)
         if record is None:
             return self._weigh(finding, LiveSessions(0, 0))
-        self._memory.remember_verified(account, record, finding.digest)
         live = LiveSessions(self._table.count_app_password(record.id), self._table.count_account(account.id))
         try:
             self._table.register(self._session(finding, account, record))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
@@ -28,10 +26,6 @@ def record(account_id: int, number: int, generation: int = 1) -> AppPasswordReco
     )  # fmt: skip
 
 
-def tags(number: int) -> list[tuple[int, int]]:
-    return [(2, number), (1, number)]
-
-
 def remembering(*numbers: int) -> Memory:
     memory = Memory(KEY)
     for number in numbers:
@@ -43,18 +37,17 @@ def remembering(*numbers: int) -> Memory:
 def test_what_was_verified_is_found_again():
     memory = remembering(1)
     assert memory.account("user1@example.org") == account(1)
-    assert memory.verified(account(1), tags(11), memory.digest(1, "secret")) == record(1, 11)
+    assert memory.verified(account(1), memory.digest(1, "secret")) == record(1, 11)
 
 
 def test_nothing_else_is():
     memory = remembering(1, 2)
     digest = memory.digest(1, "secret")
     assert memory.account("user3@example.org") is None
-    assert memory.verified(account(1), tags(11), memory.digest(1, "another")) is None
-    assert memory.verified(account(1), tags(12), digest) is None
-    assert memory.verified(account(2), tags(11), digest) is None
-    assert memory.verified(account(2), tags(12), digest) is None
-    assert memory.verified(account(3), tags(11), digest) is None
+    assert memory.verified(account(1), memory.digest(1, "another")) is None
+    assert memory.verified(account(1), memory.digest(2, "secret")) is None
+    assert memory.verified(account(2), digest) is None
+    assert memory.verified(account(3), digest) is None
 
 
 def test_a_digest_is_of_one_account_and_one_process():
@@ -69,9 +62,9 @@ def test_a_change_forgets_all_of_the_account_and_nothing_of_others():
     memory.forget(1)
     assert memory.account("user1@example.org") is None
     assert memory.account("alias@example.org") is None
-    assert memory.verified(account(1), tags(11), memory.digest(1, "secret")) is None
+    assert memory.verified(account(1), memory.digest(1, "secret")) is None
     assert memory.account("user2@example.org") == account(2)
-    assert memory.verified(account(2), tags(12), memory.digest(2, "secret")) == record(2, 12)
+    assert memory.verified(account(2), memory.digest(2, "secret")) == record(2, 12)
 
 
 def test_a_change_is_counted_also_of_what_is_not_remembered():
@@ -85,7 +78,7 @@ def test_all_is_forgotten_at_once():
     memory.forget_all()
     assert memory.changes == 1
     assert memory.account("user1@example.org") is None
-    assert memory.verified(account(2), tags(12), memory.digest(2, "secret")) is None
+    assert memory.verified(account(2), memory.digest(2, "secret")) is None
 
 
 def test_the_hash_a_secret_was_verified_against():
@@ -107,13 +100,8 @@ def test_a_name_that_went_to_another_account_stays_with_it():
 def test_the_value_is_checked_again_at_a_hit():
     memory = remembering(1)
     digest = memory.digest(1, "secret")
-    entry = memory._accounts[1]
-    entry.by_tag[1, 11] = replace(record(1, 11), generation=2)
-    assert memory.verified(account(1), tags(11), digest) is None
-    entry.by_tag[1, 11] = record(2, 11)
-    assert memory.verified(account(1), tags(11), digest) is None
-    entry.by_tag[1, 11] = record(1, 12)
-    assert memory.verified(account(1), tags(11), digest) is None
+    memory._accounts[1].verified[digest] = record(2, 11)
+    assert memory.verified(account(1), digest) is None
 
 
 def test_the_account_used_longest_ago_goes_first():
@@ -132,13 +120,12 @@ def test_app_passwords_of_one_account_are_bounded():
     memory.remember_account("user1@example.org", account(1))
     for number in range(MAX_APP_PASSWORDS + 5):
         memory.remember_verified(account(1), record(1, number), memory.digest(1, f"secret{number}"))
-    entry = memory._accounts[1]
-    assert len(entry.by_tag) == len(entry.verified) == MAX_APP_PASSWORDS
-    assert memory.verified(account(1), tags(0), memory.digest(1, "secret0")) is None
+    assert len(memory._accounts[1].verified) == MAX_APP_PASSWORDS
+    assert memory.verified(account(1), memory.digest(1, "secret0")) is None
 
 
 class Model(RuleBasedStateMachine):
-    """Against a plain set of what was verified since the last change of its account."""
+    """Against a plain table of what was verified since the last change of its account."""
 
     accounts = Bundle("accounts")
 
@@ -146,7 +133,7 @@ class Model(RuleBasedStateMachine):
         super().__init__()
         self.memory = Memory(KEY, max_accounts=1000)
         self.generation = dict.fromkeys(range(1, 4), 1)
-        self.known: set[tuple[int, int, str]] = set()
+        self.known: dict[tuple[int, str], int] = {}
         self.named: set[int] = set()
 
     @rule(number=st.integers(1, 3))
@@ -159,25 +146,25 @@ class Model(RuleBasedStateMachine):
         stored = record(number, app, self.generation[number])
         self.memory.remember_verified(account(number), stored, self.memory.digest(number, secret))
         if number in self.named:
-            self.known.add((number, app, secret))
+            self.known[number, secret] = app
 
     @rule(number=st.integers(1, 3))
     def change(self, number: int) -> None:
         self.generation[number] += 1
         self.memory.forget(number)
         self.named.discard(number)
-        self.known = {known for known in self.known if known[0] != number}
+        self.known = {key: app for key, app in self.known.items() if key[0] != number}
 
     @invariant()
     def knows_exactly_that(self) -> None:
         for number in range(1, 4):
             assert (self.memory.account(f"user{number}@example.org") is not None) == (number in self.named)
-            for app in range(10, 13):
-                for secret in "xyz":
-                    found = self.memory.verified(account(number), tags(app), self.memory.digest(number, secret))
-                    assert (found is not None) == ((number, app, secret) in self.known)
-                    if found is not None:
-                        assert (found.account_id, found.id, found.generation) == (number, app, self.generation[number])
+            for secret in "xyz":
+                found = self.memory.verified(account(number), self.memory.digest(number, secret))
+                app = self.known.get((number, secret))
+                assert (found is not None) == (app is not None)
+                if found is not None:
+                    assert (found.account_id, found.id, found.generation) == (number, app, self.generation[number])
 
 
 TestModel = Model.TestCase
