@@ -7,7 +7,6 @@ i = 1..19. 23 is prime and larger than 19, so every single wrong letter and ever
 from __future__ import annotations
 
 import hmac
-import re
 from collections.abc import Callable, Mapping
 from operator import mul
 
@@ -16,18 +15,22 @@ from proxy.domain.secret import Secret
 ALPHABET = "abcdefghjkmnpqrstuvwxyz"
 """No i, l, o: they are misread."""
 LENGTH = 20
-_VALUES = bytes(max(ALPHABET.find(chr(code)), 0) for code in range(256))
-"""By character code: what bytes.translate makes of letters."""
-_SHAPE = re.compile(rf"[{ALPHABET}]{{{LENGTH}}}")
-_SEPARATORS = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", " -")
+_VALUES = bytes(ALPHABET.find(chr(code).lower()) & 0xFF for code in range(128)).ljust(256, b"\xff")
+"""Value of a letter, upper or lower case, by its character code; 255 for what is none."""
+_LETTERS = ALPHABET.encode("ascii").ljust(256)
+"""Letter by value. Both are what bytes.translate takes: every login goes through them in front and core."""
 _MAX_RAW = 3 * LENGTH
 """Characters: with every separator anybody would type; longer is no app password and is not looked at."""
 
 
 def check_letter(letters: str) -> str:
     """The 20th letter for 19 of the alphabet."""
-    values = letters.encode("ascii").translate(_VALUES)
-    return ALPHABET[sum(map(mul, range(1, LENGTH), values)) % len(ALPHABET)]
+    return ALPHABET[_check(letters.encode("ascii").translate(_VALUES))]
+
+
+def _check(values: bytes) -> int:
+    """The check letter's value for the first 19 of these."""
+    return sum(map(mul, range(1, LENGTH), values)) % len(ALPHABET)
 
 
 def mint(randbelow: Callable[[int], int]) -> Secret:
@@ -50,10 +53,13 @@ def normalize(raw: str) -> str | None:
     """
     if len(raw) > _MAX_RAW:
         return None
-    letters = raw.translate(_SEPARATORS)
-    if _SHAPE.fullmatch(letters) and check_letter(letters[:-1]) == letters[-1]:
-        return letters
-    return None
+    try:
+        values = raw.encode("ascii").translate(_VALUES, b" -")
+    except UnicodeEncodeError:
+        return None
+    if len(values) != LENGTH or max(values) >= len(ALPHABET) or _check(values) != values[-1]:
+        return None
+    return values.translate(_LETTERS).decode("ascii")
 
 
 def tags(peppers: Mapping[int, bytes], account_id: int, letters: str) -> list[tuple[int, int]]:

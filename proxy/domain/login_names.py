@@ -15,12 +15,12 @@ _ADDRESS = re.compile(r"[a-z0-9._+-]+@[a-z0-9.-]+")
 _BARE = re.compile(r"[a-z0-9._+-]+")
 _STORED_ONLY = re.compile(r"[a-z0-9._+@'/\\-]+")
 """With ' / or \\ a name means only what is stored exactly so (DOMAIN\\user): it gets no default domain."""
-_FOLD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
 
 
 def canonical(raw: str, default_domain: str) -> str | None:
     """The canonical login name, or None when `raw` cannot be one: it is then refused without being looked up."""
-    if not raw or len(raw.encode("utf-8", "surrogatepass")) > MAX_BYTES or raw.count("@") > 1:
+    size = len(raw) if raw.isascii() else len(raw.encode("utf-8", "surrogatepass"))
+    if not 0 < size <= MAX_BYTES or raw.count("@") > 1:
         return None
     local, at, domain = raw.partition("@")
     if at and not domain.isascii():
@@ -28,7 +28,10 @@ def canonical(raw: str, default_domain: str) -> str | None:
             domain = idna.encode(domain, uts46=True, std3_rules=True).decode("ascii")
         except (idna.IDNAError, UnicodeError):
             return None
-    name = (local + at + domain).translate(_FOLD)
+    name = local + at + domain
+    if not name.isascii():  # before folding: some letters of other scripts have ASCII letters as their lower case
+        return None
+    name = name.lower()
     if _ADDRESS.fullmatch(name):
         return name
     if _BARE.fullmatch(name):
