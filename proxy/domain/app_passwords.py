@@ -30,7 +30,8 @@ def check_letter(letters: str) -> str:
 
 def _check(values: bytes) -> int:
     """The check letter's value for the first 19 of these."""
-    return sum(map(mul, range(1, LENGTH), values)) % len(ALPHABET)
+    total: int = sum(map(mul, range(1, LENGTH), values))
+    return total % len(ALPHABET)
 
 
 def mint(randbelow: Callable[[int], int]) -> Secret:
