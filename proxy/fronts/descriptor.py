@@ -43,6 +43,7 @@ class Leg:
         "_linger",
         "_poller",
         "_read_wants_write",
+        "_secured",
         "_sock",
         "_tls",
         "_unsent",
@@ -69,6 +70,7 @@ class Leg:
         self._tls: Any = None
         self._unsent: bytearray | None = None
         self._connecting: Callable[[], None] | None = None
+        self._secured: Callable[[], None] | None = None
         self._finishing = False
         self._read_wants_write = False
         self._write_wants_read = False
@@ -301,32 +303,33 @@ class Leg:
         """Do a client's TLS handshake, then call `done`. A failed one loses the leg."""
         owner = self if context.sni_callback is not None else None
         self._tls = context._wrap_socket(self._sock, True, owner=owner)  # type: ignore[attr-defined]
-        self._handshake(done)
+        self._secured = done
+        self._handshake()
 
     def connect_tls(self, context: ssl.SSLContext, server_name: str, done: Callable[[], None]) -> None:
         """Start a TLS handshake as the client; `server_name` is what the certificate must carry."""
         self._tls = context._wrap_socket(self._sock, False, server_name)  # type: ignore[attr-defined]
-        self._handshake(done)
+        self._secured = done
+        self._handshake()
 
-    def _handshake(self, done: Callable[[], None]) -> None:
-        def step() -> None:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                self.watch(step)
-                return
-            except ssl.SSLWantWriteError:
-                self.watch(step)
-                self._read_wants_write = True
-                self._wait_for(WRITE)
-                return
-            except OSError as error:
-                self.lose(f"TLS handshake: {words(error)}")
-                return
-            self.hold()
+    def _handshake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self.watch(self._handshake)
+            return
+        except ssl.SSLWantWriteError:
+            self.watch(self._handshake)
+            self._read_wants_write = True
+            self._wait_for(WRITE)
+            return
+        except OSError as error:
+            self.lose(f"TLS handshake: {words(error)}")
+            return
+        self.hold()
+        done, self._secured = self._secured, None
+        if done is not None:
             done()
-
-        step()
 
     # ---- ending ------------------------------------------------------------------------------
 
@@ -397,7 +400,7 @@ class Leg:
         self._tls = None
         self._unsent = None
         self._sock.close()
-        self.on_readable = self.on_drained = self.on_lost = self._connecting = None
+        self.on_readable = self.on_drained = self.on_lost = self._connecting = self._secured = None
         Leg.open_count -= 1
         Leg.when_closed()
 

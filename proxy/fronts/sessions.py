@@ -91,6 +91,11 @@ class Session:
         )
 
 
+def _ended(why: Parting, closed: Callable[[], None]) -> None:
+    """Session.cut of one that is over."""
+    closed()
+
+
 class Sessions:
     """The index. Every session is in it from Accept until its backend leg is closed."""
 
@@ -117,6 +122,7 @@ class Sessions:
             index[key].discard(session)
             if not index[key]:
                 del index[key]
+        session.cut = _ended  # what it called refers back to it: nothing is left to the garbage collector
 
     def report(self) -> list[LiveSession]:
         """Every one, for Hello and Census."""

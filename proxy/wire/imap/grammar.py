@@ -120,7 +120,7 @@ class Arguments:
         if match is None:
             raise BadSyntax
         self._at = match.end()
-        return _ESCAPE.sub(rb"\1", match[1])
+        return _ESCAPE.sub(rb"\1", match[1]) if b"\\" in match[1] else match[1]
 
     def _at_literal(self) -> bool:
         return self._part < len(self._literals) and self._at == len(self._texts[self._part])
