@@ -33,7 +33,8 @@ LAST_RETRY = 1.0
 """Seconds between two tries to reach the core: doubled from the first to the last."""
 MAX_UNSENT = 16 * 1024 * 1024
 """Bytes that wait for a core that does not read; beyond it the link is cut and made anew."""
-_READ_SIZE = 256 * 1024
+_buffer = memoryview(bytearray(256 * 1024))
+"""What each read fills. recv() would map and unmap as much memory for every answer."""
 
 Answer = Accept | Refuse | None
 """None: the core cannot be asked, or did not answer in time."""
@@ -161,16 +162,16 @@ class LinkClient:
         if self._socket is None:
             return
         try:
-            data = self._socket.recv(_READ_SIZE)
+            size = self._socket.recv_into(_buffer)
         except BlockingIOError:
             return
         except OSError as error:
             self._lost(error.strerror or "read failed")
             return
-        if not data:
+        if not size:
             self._lost("closed by the core")
             return
-        self._received += data
+        self._received += _buffer[:size]
         try:
             for message in messages_from_core(self._received):
                 self._hear(message)
