@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from proxy import logs
 from proxy.fronts.poller import FAILED, READ, WRITE, Poller
-from proxy.fronts.sockets import close_notify, words
+from proxy.fronts.sockets import close_notify, cork, words
 
 BUFFER_SIZE: Final = 128 * 1024
 RECORD: Final = 16384
@@ -316,10 +316,10 @@ class Leg:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
-            self.watch(self._handshake)
+            self.watch(self._handshake_answered)
             return
         except ssl.SSLWantWriteError:
-            self.watch(self._handshake)
+            self.watch(self._handshake_answered)
             self._read_wants_write = True
             self._wait_for(WRITE)
             return
@@ -330,6 +330,15 @@ class Leg:
         done, self._secured = self._secured, None
         if done is not None:
             done()
+
+    def _handshake_answered(self) -> None:
+        """The end of the handshake (a session ticket) and what is said first behind it (a greeting) leave together."""
+        cork(self._sock, True)
+        try:
+            self._handshake()
+        finally:
+            if not self.closed:
+                cork(self._sock, False)
 
     # ---- ending ------------------------------------------------------------------------------
 

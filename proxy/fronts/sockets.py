@@ -32,6 +32,11 @@ def set_options(sock: socket.socket) -> None:
         sock.setsockopt(level, option, value)
 
 
+def cork(sock: socket.socket, on: bool) -> None:
+    """Collect what is written, until told to send it (tcp(7) TCP_CORK)."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
+
+
 def connect_socket(family: int, sockaddr: tuple[Any, ...]) -> socket.socket:
     """A socket that is connecting. OSError when the kernel refuses at once."""
     sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)

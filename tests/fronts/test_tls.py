@@ -44,6 +44,13 @@ def test_nothing_is_compressed(rig: Rig) -> None:
     assert client.sock.compression() is None
 
 
+def test_ticket_and_greeting_come_in_one_packet(rig: Rig) -> None:
+    client = rig.tls("imaps", version=ssl.TLSVersion.TLSv1_3)
+    assert client.line().startswith(b"* OK")
+    (segments,) = struct.unpack_from("=I", client.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232), 152)
+    assert segments == 2  # tcpi_data_segs_in: the ServerHello's, and this one
+
+
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_sessions_are_resumed(rig: Rig, version: ssl.TLSVersion) -> None:
     context = rig.client_context(version=version)
