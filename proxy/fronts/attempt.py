@@ -158,7 +158,7 @@ class PendingAttempt:
             return
         worker = self._connection.worker
         worker.sessions.remove(session)
-        worker.link.send(
+        worker.link.report(
             Ended(
                 session.id,
                 why,

@@ -72,7 +72,7 @@ class Relay:
         self._parting = Parting.CUT
         session.cut = self._cut
         session.live = True
-        worker.link.send(Started(session.id, backend.address, session.program))
+        worker.link.report(Started(session.id, backend.address, session.program))
         client.on_lost = self._client_lost
         backend.leg.on_lost = self._backend_lost
         client.on_drained = backend.leg.on_drained = self._regulate
@@ -100,7 +100,7 @@ class Relay:
         observer = self._observer
         if observer is not None and observer.observe(data):
             session.program = observer.program
-            self._worker.link.send(Program(session.id, observer.program or ""))
+            self._worker.link.report(Program(session.id, observer.program or ""))
         self._backend.send(data)
 
     def _after_client(self) -> None:
@@ -221,7 +221,7 @@ class Relay:
         self._client.finish_and_close()
         session, worker = self._session, self._worker
         worker.sessions.remove(session)
-        worker.link.send(
+        worker.link.report(
             Ended(session.id, why, session.bytes_in, session.bytes_out, session.messages, session.recipients)
         )
         for done in self._cut_done:

@@ -31,6 +31,8 @@ from proxy.link.messages import (
 FIRST_RETRY = 0.05
 LAST_RETRY = 1.0
 """Seconds between two tries to reach the core: doubled from the first to the last."""
+REPORT_WITHIN = 0.02
+"""Seconds that a report waits for company."""
 MAX_UNSENT = 16 * 1024 * 1024
 """Bytes that wait for a core that does not read; beyond it the link is cut and made anew."""
 _buffer = memoryview(bytearray(256 * 1024))
@@ -64,6 +66,9 @@ class LinkClient:
         self._received = bytearray()
         self._outbox: list[bytes] = []
         self._unsent = b""
+        self._flushing = False
+        """_flush() is due at the end of this turn."""
+        self._reporting: TimerHandle | None = None
         self._draining = False
         self._retry = FIRST_RETRY
         self._complained = False
@@ -105,6 +110,21 @@ class LinkClient:
         self._write(message)
         return True
 
+    def report(self, message: Message) -> None:
+        """As send, for what the core need not know at once: it goes out with what is said next, or a moment later.
+
+        Two of the three writes of a login, and as many times that the core wakes up.
+        """
+        if self._socket is None:
+            return
+        self._outbox.append(encode(message))
+        if not self._flushing and self._reporting is None:
+            self._reporting = self._loop.call_later(REPORT_WITHIN, self._flush_reports)
+
+    def _flush_reports(self) -> None:
+        self._reporting = None
+        self._flush()
+
     def ask(self, question: Ask, answered: Callable[[Answer], None]) -> int:
         """Put a question and return its number; `answered` is called once, with None when nobody can answer."""
         self._question += 1
@@ -128,11 +148,13 @@ class LinkClient:
         self._questions.pop(question, None)
 
     def _write(self, message: Message) -> None:
-        if not self._outbox:
-            self._loop.call_soon(self._flush)
         self._outbox.append(encode(message))
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        self._flushing = False
         sock = self._socket
         if sock is None:
             self._outbox.clear()

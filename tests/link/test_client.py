@@ -347,3 +347,32 @@ def test_the_owner_hears_everything_else_in_order_and_may_fail(core: Core) -> No
         assert heard.client.up
 
     run(scenario)
+
+
+def test_a_report_goes_out_with_the_next_question_or_a_moment_later(core: Core) -> None:
+    async def scenario() -> None:
+        heard = Heard(core.path)
+        heard.client.report(CutDone(1, 1))
+        heard.client.start()
+        await core.accept()
+        await core.hear()
+        await core.say(WELCOME)
+        await heard.until(lambda: heard.client.up)
+
+        started, ended = Started("s1", "127.0.0.1:143", None), Ended("s1", "closed", 2, 3)
+        heard.client.report(started)
+        assert heard.client.unsent
+        await asyncio.sleep(0)
+        assert heard.client.unsent
+        assert await core.hear() == started
+        assert not heard.client.unsent
+
+        heard.client.report(ended)
+        await asyncio.sleep(0)
+        heard.client.ask(ask(), heard.answers.append)
+        await asyncio.sleep(0)
+        assert not heard.client.unsent
+        assert await core.hear() == ended
+        assert isinstance(await core.hear(), Ask)
+
+    run(scenario)
