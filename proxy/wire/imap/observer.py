@@ -10,6 +10,8 @@ LINES = 8
 """How many of the client's first lines may be its ID (DESIGN section 8, Program)."""
 MAX_ID_LINE = 2_048
 """Bytes; a longer line counts and is not read."""
+MAX_LOOK = LINES * MAX_ID_LINE
+"""Bytes; beyond them is an upload, even if it has no line ends."""
 SHORT = 512
 """Bytes. COMPRESS is a short command whose answer is waited for; a search in every chunk of an upload would cost."""
 
@@ -19,12 +21,13 @@ _COMPRESS = re.compile(rb"(?:\A|\n)" + grammar.TAG + rb" COMPRESS DEFLATE\r?\n",
 class ImapObserver:
     """See wire.events.ClientObserver. Missing a COMPRESS costs a client an unreadable farewell, no more."""
 
-    __slots__ = ("_lines_left", "_partial", "compressed", "program")
+    __slots__ = ("_bytes_left", "_lines_left", "_partial", "compressed", "program")
 
     def __init__(self) -> None:
         self.program: str | None = None
         self.compressed = False
         self._lines_left = LINES
+        self._bytes_left = MAX_LOOK
         self._partial = b""
 
     def observe(self, data: bytes | memoryview) -> bool:
@@ -33,15 +36,18 @@ class ImapObserver:
         if not self._lines_left:
             self.compressed = _COMPRESS.search(data) is not None
             return False
-        return self._first_lines(bytes(data))
+        return self._first_lines(bytes(data[: self._bytes_left]))
 
     def _first_lines(self, data: bytes) -> bool:
+        self._bytes_left -= len(data)
         *lines, partial = (self._partial + data).split(b"\n", self._lines_left)
         found = False
         for line in lines:
             self._lines_left -= 1
             if len(line) <= MAX_ID_LINE:
                 found |= self._line(line.removesuffix(b"\r"))
+        if not self._bytes_left:
+            self._lines_left = 0
         if self._lines_left:
             self._partial = partial[: MAX_ID_LINE + 1]
         else:

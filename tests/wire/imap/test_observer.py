@@ -73,11 +73,26 @@ def test_an_upload_is_not_searched() -> None:
 
 def test_a_line_too_long_counts_and_is_not_kept() -> None:
     observer = ImapObserver()
-    for _ in range(100):
-        observer.observe(b"x" * 10_000)
+    for _ in range(10):
+        observer.observe(b"x" * 1_000)
         assert len(observer._partial) <= 2_049
     observer.observe(b"\r\n" + THUNDERBIRD)
     assert observer.program == "Thunderbird 153.0"
+
+
+def test_an_upload_without_line_ends_is_no_first_line_for_ever() -> None:
+    observer = ImapObserver()
+    for _ in range(100):
+        observer.observe(b"x" * 1_000)
+    assert observer._partial == b""
+    observer.observe(b"\r\n" + THUNDERBIRD)
+    assert observer.program is None
+    observer.observe(b"a COMPRESS DEFLATE\r\n")
+    assert observer.compressed
+
+
+def test_an_id_before_an_upload_in_the_same_segment_is_read() -> None:
+    assert watch(THUNDERBIRD + b"y APPEND z {100000+}\r\n" + b"m" * 100_000)[0] == "Thunderbird 153.0"
 
 
 @given(
