@@ -8,8 +8,8 @@
     relay        moves bytes between the two legs for the life of the session
     sessions     who is logged in here: listed, counted, cut
 
-`descriptor` is one end of a connection, a socket with TLS on it or not, and nothing else reads or writes one; `poller`
-tells it when, `sockets` sets options and `tls` makes contexts for it. `protocols` is the table of what differs per
-protocol, `backends` what is known of the servers behind, `refusals` counts what costs no question, and `worker` holds
-what the connections of one process share.
+`descriptor` is one end of a connection, a socket with TLS on it or not, and nothing else reads or writes one; `sockets`
+sets options and `tls` makes contexts for it. `protocols` is the table of what differs per protocol, `backends` what is
+known of the servers behind, `refusals` counts what costs no question, and `worker` holds what the connections of one
+process share.
 """

@@ -135,7 +135,7 @@ class PendingAttempt:
             )
 
         header = encode_v2(client) if how == "proxy_v2" else b""
-        self._backend = BackendConnection(worker.poller, backend, worker.limits, make, header, self._backend_answered)
+        self._backend = BackendConnection(worker.loop, backend, worker.limits, make, header, self._backend_answered)
 
     def _backend_answered(self, outcome: Outcome) -> None:
         session, self._backend = self._session, None

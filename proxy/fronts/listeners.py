@@ -99,4 +99,4 @@ class Listeners:
             except OSError:
                 accepted.close()
                 continue
-            Connection(self._worker, front, Leg(self._worker.poller, accepted), peer, local)
+            Connection(self._worker, front, Leg(self._worker.loop, accepted), peer, local)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-from asyncio import TimerHandle
+from asyncio import AbstractEventLoop, TimerHandle
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from proxy.fronts.backends import Backend, Target
 from proxy.fronts.descriptor import Leg, buffer
-from proxy.fronts.poller import Poller
 from proxy.fronts.sockets import connect_socket
 from proxy.link.messages import LimitSetting
 from proxy.wire.events import (
@@ -54,14 +53,13 @@ class BackendConnection:
         "_loop",
         "_machine",
         "_make",
-        "_poller",
         "_target",
         "_targets",
     )
 
     def __init__(
         self,
-        poller: Poller,
+        loop: AbstractEventLoop,
         backend: Backend,
         limits: LimitSetting,
         make: Callable[[], BackendMachine],
@@ -69,8 +67,7 @@ class BackendConnection:
         done: Callable[[Outcome], None],
     ) -> None:
         """`make` gives a fresh machine for each address tried; `header` (PROXY) goes out before everything else."""
-        self._poller = poller
-        self._loop = poller.loop
+        self._loop = loop
         self._backend = backend
         self._limits = limits
         self._make: Callable[[], BackendMachine] | None = make
@@ -109,7 +106,7 @@ class BackendConnection:
             busy = error.errno in (errno.EMFILE, errno.ENFILE)
             self._next("out of descriptors" if busy else f"{target.name}: {error.strerror}")
             return
-        leg = self._leg = Leg(self._poller, sock)
+        leg = self._leg = Leg(self._loop, sock)
         leg.on_lost = self._lost
         self._heard = self._loop.time()
         self._deadline = self._loop.call_later(self._limits.connect_timeout, self._check_connected)

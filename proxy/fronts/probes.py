@@ -41,7 +41,7 @@ class Probes:
         kit = PROTOCOLS[backend.setting.protocol]
         starttls = backend.setting.tls == "starttls"
         BackendConnection(
-            worker.poller,
+            worker.loop,
             backend,
             worker.limits,
             lambda: kit.probe_machine(starttls=starttls),

@@ -12,7 +12,6 @@ from proxy import logs
 from proxy.domain.networks import NetworkSet
 from proxy.fronts.backends import Backend
 from proxy.fronts.descriptor import Leg
-from proxy.fronts.poller import Poller
 from proxy.fronts.protocols import PROTOCOLS, ProtocolKit
 from proxy.fronts.refusals import RefusalTable
 from proxy.fronts.sessions import Sessions
@@ -67,7 +66,6 @@ class Worker:
 
     def __init__(self, loop: AbstractEventLoop, link_path: str) -> None:
         self.loop = loop
-        self.poller = Poller(loop)
         self.limits = LimitSetting()
         self.shared_networks = NetworkSet([])
         self.fronts: dict[str, Front] = {}

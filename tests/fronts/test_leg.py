@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 import uvloop
 
 from proxy.fronts.descriptor import Leg
-from proxy.fronts.poller import Poller
 
 
 def run(scenario: Callable[[Leg, socket.socket], Awaitable[None]]) -> None:
@@ -19,7 +18,7 @@ def run(scenario: Callable[[Leg, socket.socket], Awaitable[None]]) -> None:
     async def main() -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        leg = Leg(Poller(asyncio.get_running_loop()), ours)
+        leg = Leg(asyncio.get_running_loop(), ours)
         try:
             await scenario(leg, theirs)
         finally:

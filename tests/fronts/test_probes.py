@@ -38,7 +38,6 @@ def test_a_probe_that_new_settings_overtook_says_and_plans_nothing(monkeypatch: 
     asyncio_loop.close()
     worker = SimpleNamespace(
         loop=loop,
-        poller=None,
         limits=SimpleNamespace(probe_interval=300.0),
         backends={"mail": old},
         link=SimpleNamespace(send=said.append),
