@@ -25,7 +25,7 @@ from typing import Any, Final
 from proxy import logs
 from proxy.fronts.sockets import close_notify, cork, words
 
-BUFFER_SIZE: Final = 128 * 1024
+BUFFER_SIZE: Final = 256 * 1024
 RECORD: Final = 16384
 """Payload of the largest TLS record (RFC 8446 section 5.1)."""
 LINGER: Final = 1.0
