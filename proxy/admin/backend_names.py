@@ -42,4 +42,6 @@ def holder(c: Connection, config: Config, new: NewAccount) -> str | None:
 
 
 def _naming(config: Config) -> list[Backend]:
-    return [backend for backend in config.backends.values() if backend.login.strategy is not Strategy.STATIC]
+    """Those that call an account by its backend name or by `username`: not one login for all, and not a DN."""
+    unnamed = (Strategy.STATIC, Strategy.PROXIED_AUTHORIZATION)
+    return [backend for backend in config.backends.values() if backend.login.strategy not in unnamed]

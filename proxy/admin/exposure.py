@@ -7,6 +7,9 @@ from proxy.config.settings import Config, Strategy
 _COULD = {
     Strategy.MASTER_USER: "open every mailbox there: at each login it holds the master user's password",
     Strategy.XCLIENT: "send as every account there: that server believes whichever login is named from its address",
+    Strategy.PROXIED_AUTHORIZATION: (
+        "speak for every account that the service there may speak for: at each login it holds the service's password"
+    ),
     Strategy.STATIC: "use all that the one login opens, at any time: at each login it holds the password",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proxy.backends import master_user, static, xclient
+from proxy.backends import master_user, proxied_authorization, static, xclient
 from proxy.backends.keys import Keys
 from proxy.backends.names import backend_name
 from proxy.config.settings import Backend, Strategy
@@ -30,4 +30,6 @@ def make(backend: Backend, keys: Keys, clock: Callable[[], float]) -> LoginStrat
             from proxy.backends import dovecot_token  # the JOSE library is a fifteenth of what the core loads
 
             present = dovecot_token.make(login, keys.signing, clock)
+        case Strategy.PROXIED_AUTHORIZATION:
+            return proxied_authorization.make(backend)  # by DN: `username` and backend names are for mail servers
     return lambda account: present(backend_name(backend, account))

@@ -45,7 +45,7 @@ def auth() -> None:
 
 @auth.command("test")
 @click.argument("account")
-@click.option("--protocol", type=click.Choice(["imap", "smtp"]), default="imap", show_default=True)
+@click.option("--protocol", type=click.Choice(["imap", "smtp", "ldap"]), default="imap", show_default=True)
 @click.option("--from", "address", default="::1", metavar="ADDRESS", help="As if it came from there.  [default: ::1]")
 @json_option
 def test(account: str, protocol: str, address: str, as_json: bool) -> None:

@@ -9,12 +9,12 @@ from proxy.config import files, values
 from proxy.config.document import Node, Scalar
 from proxy.config.reader import Bad, Section, section
 from proxy.config.settings import Address, Backend, BackendTls, ClientAddress, Login, Strategy
+from proxy.domain import dn
 from proxy.domain.model import Protocol
 from proxy.domain.secret import Secret
 
-LATER_STRATEGIES = ("proxied_authorization", "service_identity")
-LATER_BACKEND_KEYS = ("account_dn", "service_accounts")
-LATER_LOGIN_KEYS = ("bind_dn",)
+LATER_STRATEGIES = ("service_identity",)
+LATER_BACKEND_KEYS = ("service_accounts",)
 MAIL_PROTOCOLS = (Protocol.IMAP, Protocol.SMTP)
 
 SPEAKS: dict[Strategy, tuple[Protocol, ...]] = {
@@ -22,6 +22,7 @@ SPEAKS: dict[Strategy, tuple[Protocol, ...]] = {
     Strategy.MASTER_USER: MAIL_PROTOCOLS,
     Strategy.STATIC: MAIL_PROTOCOLS,
     Strategy.XCLIENT: (Protocol.SMTP,),
+    Strategy.PROXIED_AUTHORIZATION: (Protocol.LDAP,),
 }
 """Which protocols a login strategy exists for."""
 
@@ -30,31 +31,24 @@ NEEDS: dict[Strategy, tuple[str, ...]] = {
     Strategy.MASTER_USER: ("user", "password"),
     Strategy.STATIC: ("user", "password"),
     Strategy.XCLIENT: (),
+    Strategy.PROXIED_AUTHORIZATION: ("bind_dn", "password"),
 }
 TAKES: dict[Strategy, tuple[str, ...]] = {
     Strategy.DOVECOT_TOKEN: ("issuer", "client_id", "audience"),
     Strategy.MASTER_USER: ("user", "password", "password_file", "separator"),
     Strategy.STATIC: ("user", "password", "password_file"),
     Strategy.XCLIENT: (),
+    Strategy.PROXIED_AUTHORIZATION: ("bind_dn", "password", "password_file"),
 }
 """Parameters of each strategy: those it cannot do without, and those that mean anything to it."""
 
 CARRIES: dict[ClientAddress, tuple[Protocol, ...]] = {
     ClientAddress.ID: (Protocol.IMAP,),
     ClientAddress.XCLIENT: (Protocol.SMTP,),
-    ClientAddress.PROXY_V2: MAIL_PROTOCOLS,
-    ClientAddress.NONE: MAIL_PROTOCOLS,
+    ClientAddress.PROXY_V2: tuple(Protocol),
+    ClientAddress.NONE: tuple(Protocol),
 }
 """Which protocols can carry a client's address which way."""
-
-
-def protocol(scalar: Scalar) -> Protocol:
-    """A protocol this version speaks; LDAP is known, and answered for itself."""
-    if scalar.text == Protocol.LDAP:
-        raise Bad("ldap is not in this version of sidegate; write imap or smtp")
-    if scalar.text not in MAIL_PROTOCOLS:
-        raise Bad("is neither imap nor smtp")
-    return Protocol(scalar.text)
 
 
 def shown_name(name: str) -> str:
@@ -92,18 +86,15 @@ def _backend(
     here = section(node, path, top.problems, "backend", LATER_BACKEND_KEYS)
     if here is None:
         return None
-    speaks = here.required("protocol", protocol, Protocol.IMAP, "write imap or smtp")
+    speaks = here.required("protocol", values.one_of(Protocol), Protocol.IMAP, "write imap, smtp or ldap")
     addresses = here.each("address", values.backend_address, single=True)
     if "address" not in here:
         here.fail("address", 'is missing; write "10.0.0.5:143", or a list to be tried in order')
     tls = here.required("tls", values.one_of(BackendTls), BackendTls.STARTTLS, "write starttls, implicit or none")
     insecure = here.get("insecure", values.flag, False)
-    _check_protection(here, tls, addresses, insecure=insecure)
+    _check_protection(here, speaks, tls, addresses, insecure=insecure)
     login = _login(here, speaks, secrets=secrets)
-    username = here.get("username", values.template, "{account}")
-    wrong = values.same_name_for_two(username, domains)
-    if wrong is not None and login.strategy is not Strategy.STATIC:
-        here.fail("username", wrong)
+    account_dn = _account_dn(here, domains, login) if speaks is Protocol.LDAP else _no_directory(here)
     return Backend(
         name=name,
         protocol=speaks,
@@ -111,25 +102,64 @@ def _backend(
         tls=tls,
         ca=_ca(here, tls, certificates=certificates),
         server_name=here.get("server_name", values.server_name, None),
-        username=username,
+        username=_username(here, speaks, domains, login),
         login=login,
         client_address=_client_address(here, speaks, login.strategy),
         insecure=insecure,
+        account_dn=account_dn,
+        bind_names=here.get("bind_names", values.flag, False),
     )
 
 
-def _check_protection(here: Section, tls: BackendTls, addresses: tuple[Address, ...], *, insecure: bool) -> None:
+def _username(here: Section, speaks: Protocol, domains: tuple[str, ...], login: Login) -> str:
+    username = here.get("username", values.template, "{account}")
+    if speaks is Protocol.LDAP:
+        if "username" in here:
+            here.fail("username", "means nothing in ldap, where account_dn says it; remove it")
+        return "{account}"
+    wrong = values.same_name_for_two(username, domains)
+    if wrong is not None and login.strategy is not Strategy.STATIC:
+        here.fail("username", wrong)
+    return username
+
+
+def _account_dn(here: Section, domains: tuple[str, ...], login: Login) -> str:
+    """The DN template of an LDAP backend; empty, and an error recorded, where it is missing or wrong."""
+    written = here.required("account_dn", values.account_dn, "", "write uid={local},ou=people,dc=example,dc=org")
+    if not written:
+        return ""
+    template = dn.Template(written)
+    if len(domains) > 1 and template.variables == {"{local}"}:
+        here.fail("account_dn", "gives alice of every domain one DN; with several domains write {account} or {domain}")
+    elif template.matches(login.bind_dn) is not None:
+        # Whoever has that account would speak for everybody.
+        message = "makes login.bind_dn an account's; move the service out of there, such as to ou=services"
+        here.fail("account_dn", message)
+    return written
+
+
+def _no_directory(here: Section) -> str:
+    for key in ("account_dn", "bind_names"):
+        if key in here:
+            here.fail(key, "is for ldap only; remove it")
+    return ""
+
+
+def _check_protection(
+    here: Section, speaks: Protocol, tls: BackendTls, addresses: tuple[Address, ...], *, insecure: bool
+) -> None:
+    what = "logins and entries" if speaks is Protocol.LDAP else "logins and mail"
     abroad = [address for address in addresses if not values.is_loopback(address.host)]
     if tls is not BackendTls.NONE:
         if insecure:
             here.fail("insecure", f"means nothing with tls: {tls}, which is always verified; remove it")
         return
     if abroad and not insecure:
-        message = "none leaves logins and mail readable on the way to an address that is not loopback"
+        message = f"none leaves {what} readable on the way to an address that is not loopback"
         here.fail("tls", f"{message}; write starttls or implicit, or say insecure: true")
     elif abroad:
         where = ", ".join(str(address) for address in abroad)
-        here.problems.warn(here.mark_of("insecure"), here.at("insecure"), f"logins and mail go to {where} in the clear")
+        here.problems.warn(here.mark_of("insecure"), here.at("insecure"), f"{what} go to {where} in the clear")
 
 
 def _ca(here: Section, tls: BackendTls, *, certificates: bool) -> Path | None:
@@ -159,7 +189,7 @@ def _client_address(here: Section, speaks: Protocol, strategy: Strategy) -> Clie
 
 
 def _login(backend: Section, speaks: Protocol, *, secrets: bool) -> Login:
-    here = backend.section("login", "login", LATER_LOGIN_KEYS)
+    here = backend.section("login", "login")
     if here is None:
         if "login" not in backend:
             backend.fail("login", f"is missing; write {{strategy: one of {', '.join(Strategy)}, …}}")
@@ -174,12 +204,13 @@ def _login(backend: Section, speaks: Protocol, *, secrets: bool) -> Login:
         issuer=here.get("issuer", values.text, ""),
         client_id=here.get("client_id", values.text, ""),
         audience=here.get("audience", values.text, ""),
+        bind_dn=here.get("bind_dn", values.dn, ""),
     )
     if strategy is None:
         return login
     if speaks not in SPEAKS[strategy]:
         here.fail("strategy", f"{strategy} does not exist for {speaks}, only for {', '.join(SPEAKS[strategy])}")
-    for key in ("user", "password", "password_file", "separator", "issuer", "client_id", "audience"):
+    for key in ("user", "password", "password_file", "separator", "issuer", "client_id", "audience", "bind_dn"):
         if key in here and key not in TAKES[strategy]:
             here.fail(key, f"means nothing to strategy {strategy}; remove it")
     for key in NEEDS[strategy]:

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.config import backends, files, values
+from proxy.config import files, values
 from proxy.config.document import Node, Scalar, Sequence
 from proxy.config.errors import Mark, Problems
 from proxy.config.reader import Bad, Section, did_you_mean, section
@@ -58,7 +58,7 @@ def read_fronts(top: Section, known: dict[str, Backend], listeners: Listeners) -
 
 
 def _front(here: Section, known: dict[str, Backend], taken: list[str]) -> Front:
-    protocol = here.required("protocol", backends.protocol, None, "write imap or smtp")
+    protocol = here.required("protocol", _protocol, None, "write imap, smtp or ldap")
     listen = here.required("listen", values.listen_address, Address("", 0), 'write "[::]:993"')
     tls = here.required("tls", values.one_of(FrontTls), FrontTls.IMPLICIT, "write implicit or starttls")
     backend = here.required("backend", values.text, "", "name one of backends")
@@ -77,6 +77,10 @@ def _front(here: Section, known: dict[str, Backend], taken: list[str]) -> Front:
         backend=backend,
         proxy_protocol_from=here.each("proxy_protocol_from", values.network),
     )
+
+
+def _protocol(scalar: Scalar) -> Protocol | None:
+    return values.one_of(Protocol)(scalar)
 
 
 def read_portal(top: Section, listeners: Listeners, *, certificates: bool) -> Portal:

@@ -39,6 +39,7 @@ class Strategy(StrEnum):
     MASTER_USER = "master_user"
     XCLIENT = "xclient"
     STATIC = "static"
+    PROXIED_AUTHORIZATION = "proxied_authorization"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ class Login:
     issuer: str = ""
     client_id: str = ""
     audience: str = ""
+    bind_dn: str = ""
+    """proxied_authorization: the service that sidegate binds as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +112,15 @@ class Backend:
     server_name: str | None
     """Name its certificate must carry; None: the host of its address."""
     username: str
-    """Template of {account}, {local}, {domain}: what the backend calls an account without a backend name."""
+    """Template of {account}, {local}, {domain}: what the backend calls an account without a backend name. LDAP has
+    account_dn for that."""
     login: Login
     client_address: ClientAddress
     insecure: bool = False
+    account_dn: str = ""
+    """LDAP: a domain.dn.Template, the DN of an account."""
+    bind_names: bool = False
+    """LDAP: clients may bind with a login name in place of a DN, as with Active Directory."""
 
 
 @dataclass(frozen=True, slots=True)

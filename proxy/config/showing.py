@@ -12,6 +12,7 @@ from proxy.config.backends import default_client_address
 from proxy.config.listeners import DEFAULT_PORTAL_LISTEN
 from proxy.config.loading import DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, machine_name
 from proxy.config.settings import Backend, Config, Front, Limits, Policy, Portal, Strategy, TlsPair
+from proxy.domain.model import Protocol
 
 Entry = tuple[str, Any, Any]
 """Key, value, default: with only_changed, a value equal to its default is left out."""
@@ -92,7 +93,10 @@ def _backend(backend: Backend, only_changed: bool) -> dict[str, Any]:
         ("server_name", backend.server_name, None),
         ("insecure", backend.insecure, False),
     )
-    if strategy is not Strategy.STATIC:
+    if backend.protocol is Protocol.LDAP:
+        tree["account_dn"] = backend.account_dn
+        tree |= _kept(only_changed, ("bind_names", backend.bind_names, False))
+    elif strategy is not Strategy.STATIC:
         tree |= _kept(only_changed, ("username", backend.username, "{account}"))
     default = default_client_address(backend.protocol, strategy)
     tree |= _kept(only_changed, ("client_address", str(backend.client_address), str(default)))
@@ -106,6 +110,7 @@ def _backend(backend: Backend, only_changed: bool) -> dict[str, Any]:
         ("issuer", login.issuer, ""),
         ("client_id", login.client_id, ""),
         ("audience", login.audience, ""),
+        ("bind_dn", login.bind_dn, ""),
     )
     return tree
 

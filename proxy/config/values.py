@@ -16,6 +16,7 @@ from proxy.config.document import Scalar
 from proxy.config.reader import Bad
 from proxy.config.settings import Address
 from proxy.domain import durations
+from proxy.domain.dn import Template, is_well_formed
 from proxy.domain.login_names import canonical, domain_of
 from proxy.domain.networks import NetworkSet, canonical_network
 
@@ -224,6 +225,24 @@ def template(scalar: Scalar) -> str:
             raise
         raise Bad("has a brace without its partner; write {account} or {local}") from None
     return written
+
+
+def dn(scalar: Scalar) -> str:
+    """A distinguished name, as the backend takes it."""
+    if not is_well_formed(text(scalar)):
+        raise Bad("is no distinguished name; write cn=sidegate,ou=services,dc=example,dc=org")
+    return scalar.text
+
+
+def account_dn(scalar: Scalar) -> str:
+    """A distinguished name with {account}, {local} or {domain} as whole values (domain/dn.py)."""
+    try:
+        Template(text(scalar))
+    except Bad:
+        raise
+    except ValueError as error:
+        raise Bad(str(error)) from None
+    return scalar.text
 
 
 def separator(scalar: Scalar) -> str:

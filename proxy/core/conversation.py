@@ -16,7 +16,7 @@ from proxy.core.decide import Decider, Decision, Finding
 from proxy.core.memory import Memory
 from proxy.core.reports import Reports
 from proxy.core.tasks import Tasks
-from proxy.domain.backend_login import BackendLogin, BearerLogin, PlainLogin, XclientLogin
+from proxy.domain.backend_login import BackendLogin, BearerLogin, PlainLogin, ProxiedLogin, XclientLogin
 from proxy.domain.limits import RefusalLimiter
 from proxy.domain.login_names import canonical
 from proxy.domain.model import (
@@ -328,3 +328,5 @@ def _on_the_wire(login: BackendLogin) -> LoginSetting:
             return LoginSetting("bearer", "", user, token.reveal())
         case XclientLogin(user):
             return LoginSetting("xclient", "", user, "")
+        case ProxiedLogin(bind_dn, password, authzid):
+            return LoginSetting("proxied", authzid, bind_dn, password.reveal())

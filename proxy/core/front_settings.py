@@ -53,6 +53,9 @@ def _backends(config: Config) -> list[BackendSetting]:
             str(backend.ca) if backend.ca is not None else None,
             backend.server_name,
             backend.client_address,
+            backend.account_dn,
+            backend.bind_names,
+            list(config.domains) if backend.account_dn else [],
         )
         for backend in config.backends.values()
     ]

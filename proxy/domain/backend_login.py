@@ -31,4 +31,14 @@ class XclientLogin:
     user: str
 
 
-BackendLogin = PlainLogin | BearerLogin | XclientLogin
+@dataclass(frozen=True, slots=True)
+class ProxiedLogin:
+    """LDAP: a simple Bind as a service that speaks for the account with each request (RFC 4370)."""
+
+    bind_dn: str
+    password: Secret
+    authzid: str
+    """The account's authzId (RFC 4513 section 5.2.1.8): `dn:uid=alice,ou=people,dc=example,dc=org`."""
+
+
+BackendLogin = PlainLogin | BearerLogin | XclientLogin | ProxiedLogin

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from proxy.domain.app_passwords import normalize
-from proxy.domain.backend_login import BackendLogin, BearerLogin, PlainLogin, XclientLogin
+from proxy.domain.backend_login import BackendLogin, BearerLogin, PlainLogin, ProxiedLogin, XclientLogin
 from proxy.domain.model import BearerToken
 from proxy.domain.secret import Secret
 from proxy.domain.verdicts import SHOWN, Reason, Shown
@@ -211,5 +211,7 @@ def _backend_login(setting: LoginSetting) -> BackendLogin:
             return BearerLogin(setting.authcid, Secret(setting.secret))
         case "xclient":
             return XclientLogin(setting.authcid)
+        case "proxied":
+            return ProxiedLogin(setting.authcid, Secret(setting.secret), setting.authzid)
         case kind:
             raise ValueError(f"unknown kind of backend login: {kind}")

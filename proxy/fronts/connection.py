@@ -234,7 +234,7 @@ class Connection:
         self._attempt = None
         self._refusals += 1
         events = self.machine.refuse(shown, pass_on)
-        if self._refusals >= self.worker.limits.refusals_per_connection:
+        if self._refused_enough():
             for event in events:
                 if isinstance(event, Send):
                     self._leg.send(event.data)
@@ -243,8 +243,11 @@ class Connection:
         self._perform(events)
         self._go_on()
 
+    def _refused_enough(self) -> bool:
+        return self.front.kit.one_person_a_connection and self._refusals >= self.worker.limits.refusals_per_connection
+
     def _too_many_refusals(self) -> bool:
-        if self._refusals < self.worker.limits.refusals_per_connection:
+        if not self._refused_enough():
             return False
         self._leg.send(self.front.kit.farewell(TOO_MANY_REFUSALS))
         self._end("too many refusals")
@@ -258,7 +261,20 @@ class Connection:
             if isinstance(event, Send):
                 self._leg.send(event.data)
         session.program = self.machine.program
-        Relay(self.worker, self.front, session, self._leg, backend, self.machine.trailing_data())
+        again = None if self.front.kit.one_person_a_connection else self._log_in_again
+        Relay(self.worker, self.front, session, self._leg, backend, self.machine.trailing_data(), again)
+
+    def _log_in_again(self, data: bytes) -> None:
+        """From the relay of a session that is over: `data` begins another login, judged as if it were the first."""
+        self.renew_session_id()
+        self._refusals = 0
+        self._leg.on_lost = self._lost
+        self._deadline = self.worker.loop.call_later(self.worker.limits.login_timeout, self._timed_out)
+        if self.client.address not in self.worker.shared_networks:
+            self._take_a_place()
+        self.machine = self.front.make()
+        self._perform([*self.machine.connected(tls=True), *self.machine.receive_data(data)])
+        self._go_on()
 
     # ---- the end -----------------------------------------------------------------------------
 

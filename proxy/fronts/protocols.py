@@ -13,6 +13,10 @@ from proxy.wire.imap import backend as imap_backend
 from proxy.wire.imap import front as imap_front
 from proxy.wire.imap import replies as imap_replies
 from proxy.wire.imap.observer import ImapObserver
+from proxy.wire.ldap import backend as ldap_backend
+from proxy.wire.ldap import front as ldap_front
+from proxy.wire.ldap import replies as ldap_replies
+from proxy.wire.ldap.relay import LdapRelay
 from proxy.wire.smtp import backend as smtp_backend
 from proxy.wire.smtp import front as smtp_front
 from proxy.wire.smtp import replies as smtp_replies
@@ -44,6 +48,8 @@ class ProtocolKit:
     """Listens to the client's side of an unframed relay."""
     framed: Callable[[BackendReady], FramedRelay] | None
     """The relay of a protocol that stays framed after login."""
+    one_person_a_connection: bool = True
+    """False: a program may try the logins of many people on one connection, so that refusals do not end it."""
 
 
 PROTOCOLS: dict[str, ProtocolKit] = {
@@ -64,5 +70,15 @@ PROTOCOLS: dict[str, ProtocolKit] = {
         alpn=frozenset({b"smtp"}),
         observer=None,
         framed=lambda ready: SmtpRelay(ready.offers),
+    ),
+    Protocol.LDAP: ProtocolKit(
+        make_front=ldap_front.make,
+        login_machine=ldap_backend.login_machine,
+        probe_machine=ldap_backend.probe_machine,
+        farewell=ldap_replies.farewell,
+        alpn=frozenset({b"ldap"}),
+        observer=None,
+        framed=lambda ready: LdapRelay(ready.identity),
+        one_person_a_connection=False,
     ),
 }

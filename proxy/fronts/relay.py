@@ -20,6 +20,7 @@ from proxy.wire.events import (
     CloseBackend,
     Counted,
     FramedRelay,
+    LogInAgain,
     RelayEvent,
     ToBackend,
     ToClient,
@@ -39,6 +40,7 @@ class Relay:
     """Owns both legs. Started by its construction."""
 
     __slots__ = (
+        "_again",
         "_at_line_end",
         "_backend",
         "_client",
@@ -54,10 +56,19 @@ class Relay:
     )
 
     def __init__(
-        self, worker: Worker, front: Front, session: Session, client: Leg, backend: LoggedIn, from_client: bytes
+        self,
+        worker: Worker,
+        front: Front,
+        session: Session,
+        client: Leg,
+        backend: LoggedIn,
+        from_client: bytes,
+        again: Callable[[bytes], None] | None,
     ) -> None:
-        """`from_client` is what the client sent behind its login."""
+        """`from_client` is what the client sent behind its login. `again` takes the client back, with the bytes that
+        begin another login, where the protocol has such a thing."""
         kit = front.kit
+        self._again = again
         self._worker = worker
         self._session = session
         self._client = client
@@ -175,6 +186,9 @@ class Relay:
                     session.recipients += recipients
                 case CloseBackend():
                     self._backend.close()
+                case LogInAgain(data):
+                    self._log_in_again(data)
+                    return
                 case Close(why):
                     self._end(why)
                     return
@@ -209,16 +223,29 @@ class Relay:
     def _backend_lost(self) -> None:
         self._end(f"backend: {self._backend.lost}")
 
+    def _log_in_again(self, data: bytes) -> None:
+        """The session is over, the client stays: nobody's backend leg is used by somebody else."""
+        client, again = self._client, self._again
+        assert again is not None
+        client.hold()
+        client.on_drained = None
+        self._leave("bound again")
+        again(data)
+
     def _end(self, why: str) -> None:
         """The session is over: the backend leg goes at once, the client's when it has what was sent to it."""
-        if self._over:
-            return
+        if not self._over:
+            self._over = True
+            self._client.finish_and_close()
+            self._leave(why)
+
+    def _leave(self, why: str) -> None:
+        """Give the backend leg up and tell of the end."""
         self._over = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._backend.close()
-        self._client.finish_and_close()
         session, worker = self._session, self._worker
         worker.sessions.remove(session)
         worker.link.report(

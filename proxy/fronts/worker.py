@@ -56,8 +56,17 @@ class Front:
 
     def advertise(self, portal_url: str, hostname: str) -> None:
         """Build the machine factory anew: the greeting lists what the backend's last probe found."""
+        backend = self.backend
         self.make = self.kit.make_front(
-            FrontSettings(portal_url, hostname, not self.implicit_tls, self.backend.offers),
+            FrontSettings(
+                portal_url,
+                hostname,
+                not self.implicit_tls,
+                backend.offers,
+                backend.setting.account_dn,
+                tuple(backend.setting.domains),
+                backend.setting.bind_names,
+            ),
         )
 
 

@@ -215,6 +215,12 @@ class BackendSetting(msgspec.Struct, array_like=True):
     server_name: str | None
     client_address: str
     """id | xclient | proxy_v2 | none."""
+    account_dn: str = ""
+    """LDAP: a domain.dn.Template."""
+    bind_names: bool = False
+    """LDAP: login names are taken in place of DNs."""
+    domains: list[str] = []
+    """Those that accounts are in: what `account_dn` leaves out of a DN."""
 
 
 class LimitSetting(msgspec.Struct, array_like=True):
@@ -258,7 +264,7 @@ class Reload(Message):
 
 
 class LoginSetting(msgspec.Struct, array_like=True):
-    """A domain.backend_login on the wire: kind plain | bearer | xclient."""
+    """A domain.backend_login on the wire: kind plain | bearer | xclient | proxied (authcid: the DN to bind as)."""
 
     kind: str
     authzid: str

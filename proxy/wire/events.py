@@ -81,6 +81,8 @@ class BackendReady:
     reply: bytes
     offers: frozenset[str] = frozenset()
     """What the backend lists after login, upper case (EHLO keywords with parameters, IMAP capabilities)."""
+    identity: bytes = b""
+    """LDAP: the authzId that every request is to carry (RFC 4370)."""
 
 
 @dataclass(slots=True)
@@ -121,6 +123,13 @@ class CloseBackend:
 
 
 @dataclass(slots=True)
+class LogInAgain:
+    """From a relay: this session is over, and `data` begins another login on the same connection (LDAP Bind)."""
+
+    data: bytes
+
+
+@dataclass(slots=True)
 class Counted:
     """From a relay: the backend took this many messages and recipients (for the app password's counters)."""
 
@@ -130,7 +139,7 @@ class Counted:
 
 FrontEvent = Send | StartTls | Attempt | AttemptRefused | Close
 BackendEvent = Send | StartTls | BackendReady | BackendRefused | Offers | Close
-RelayEvent = ToBackend | ToClient | CloseBackend | Counted | Close
+RelayEvent = ToBackend | ToClient | CloseBackend | Counted | LogInAgain | Close
 
 
 class FrontMachine(Interface):
@@ -192,14 +201,17 @@ class ClientObserver(Interface):
 
 
 class FramedRelay(Interface):
-    """Sits between client and backend for the whole session (SMTP, later LDAP)."""
+    """Sits between client and backend for the whole session (SMTP, LDAP)."""
 
     hold_client: bool
     """True: do not read from the client for now (it ran ahead of the backend)."""
-    in_message: bool
-    """Between a message's start and its final dot: a cut closes the backend first, without the dot."""
     awaiting_message_reply: bool
     """The final dot is out, the backend's answer is not in: a cut waits for it, up to 500 ms."""
+
+    @property
+    def in_message(self) -> bool:
+        """Nothing of ours may be said to the client: a mail has begun and its final dot is not out, or an LDAP answer
+        has not come to its end."""
 
     def client_data(self, data: bytes | memoryview) -> list[RelayEvent]:
         """Bytes came from the client."""
@@ -218,6 +230,12 @@ class FrontSettings:
     """The front starts in the clear and offers (and demands) STARTTLS."""
     offers: frozenset[str]
     """What the backend's last probe listed; empty until there was one (then the minimum is advertised)."""
+    account_dn: str = ""
+    """LDAP: how the DN of an account is made (domain.dn.Template)."""
+    domains: tuple[str, ...] = ()
+    """LDAP: the domains that accounts are in."""
+    bind_names: bool = False
+    """LDAP: login names are taken in place of DNs."""
 
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]|[\"\\<>]")

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from proxy.admin import accounts, app_passwords
+from proxy.admin import accounts, app_passwords, backend_names
 from proxy.admin.accounts import Wanted
 from proxy.admin.desk import Conflict, Invalid, NotFound
+from proxy.config.settings import Login, Strategy
 from proxy.domain.secret import Secret
 from proxy.store import accounts as store
 from proxy.store import hashing
@@ -102,6 +104,13 @@ def test_no_backend_can_take_one_account_for_another(office: Office) -> None:
     add(office, "erin", backend_name="dave")
     with pytest.raises(Conflict, match=r"would take dave@example\.org for erin@example\.org"):
         add(office, "dave")
+
+
+def test_a_directory_names_nobody_by_a_backend_name(office: Office) -> None:
+    submission = office.desk.config.backends["submission"]
+    directory = replace(submission, name="directory", username="{account}", login=Login(Strategy.PROXIED_AUTHORIZATION))
+    both = replace(office.desk.config, backends={"submission": submission, "directory": directory})
+    assert backend_names.called(both, "alice@example.org", None) == {"alice"}
 
 
 def test_a_service_account_has_a_person_who_answers_for_it(office: Office) -> None:

@@ -93,6 +93,14 @@ def test_a_right_app_password_would_be_accepted_in_any_spelling(office: Office) 
     assert len(office.sessions) == 0
 
 
+def test_a_directory_wants_its_scope(office: Office) -> None:
+    mail = mint(office, "alice", "phone")["secret"]
+    directory = mint(office, "alice", "books", scopes=["ldap"])["secret"]
+    assert rehearse(office, "alice", mail, protocol="ldap")["reason"] == "wrong_scope"
+    assert rehearse(office, "alice", directory, protocol="ldap")["accepted"] is True
+    assert rehearse(office, "alice", directory)["reason"] == "wrong_scope"
+
+
 def test_refusals_tell_the_true_reason_and_what_the_client_sees(office: Office) -> None:
     secret = mint(office, "alice", "phone", scopes=["imap"], networks=["192.0.2.0/24"])["secret"]
     stranger = mint(office, "bob", "phone")["secret"]

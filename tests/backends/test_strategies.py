@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey
 from proxy.backends import keys, strategy
 from proxy.backends.names import CannotName
 from proxy.config.settings import Address, Backend, BackendTls, ClientAddress, Login, Strategy
-from proxy.domain.backend_login import BearerLogin, PlainLogin, XclientLogin
+from proxy.domain.backend_login import BearerLogin, PlainLogin, ProxiedLogin, XclientLogin
 from proxy.domain.model import Account, AccountKind, MfaState, Protocol
 from proxy.domain.secret import Secret
 
@@ -102,6 +102,33 @@ def test_a_separator_of_ones_own_is_refused_in_names(the_keys):
 def test_a_template_is_filled_in_once(the_keys):
     account = replace(ALICE, address="{domain}@example.org")
     assert present(the_keys, Login(Strategy.XCLIENT), account, "{local}") == XclientLogin("{domain}")
+
+
+SERVICE = Login(Strategy.PROXIED_AUTHORIZATION, bind_dn="cn=sidegate,dc=org", password=Secret("s"))
+
+
+def directory(account_dn: str) -> Backend:
+    return replace(backend(SERVICE, username="{local}"), protocol=Protocol.LDAP, account_dn=account_dn)
+
+
+@pytest.mark.parametrize(
+    ("account_dn", "account", "authzid"),
+    [
+        ("uid={local},ou=people,dc=example,dc=org", ALICE, "dn:uid=alice,ou=people,dc=example,dc=org"),
+        ("cn={account},dc=org", ALICE, "dn:cn=alice@example.org,dc=org"),
+        ("cn={account},dc=org", replace(ALICE, address="a+b@example.org"), r"dn:cn=a\+b@example.org,dc=org"),
+        ("uid={local},dc=org", replace(ALICE, backend_name="a.liddell"), "dn:uid=alice,dc=org"),
+    ],
+)
+def test_a_directory_is_told_the_dn_of_the_account(the_keys, account_dn, account, authzid):
+    made = strategy.make(directory(account_dn), the_keys, lambda: NOW)(account)
+    assert made == ProxiedLogin("cn=sidegate,dc=org", Secret("s"), authzid)
+
+
+def test_an_address_without_a_dn_is_not_sent(the_keys):
+    make = strategy.make(directory("uid={local},o={domain}"), the_keys, lambda: NOW)
+    with pytest.raises(CannotName, match="backend mail has no DN for alice"):
+        make(replace(ALICE, address="alice"))
 
 
 TOKEN = Login(Strategy.DOVECOT_TOKEN, issuer="https://login.example.org", client_id="sidegate")

@@ -264,6 +264,8 @@ def test_auth_test_reads_the_secret_from_stdin(shell: Shell, alice: Office) -> N
     assert (result.exit_code, "accepted" in result.stdout) == (0, True)
     result = shell("auth", "test", "alice", stdin=secret)
     assert (result.exit_code, "refused (wrong_network)" in result.stdout) == (1, True)
+    result = shell("auth", "test", "alice", "--protocol", "ldap", "--from", "192.0.2.7", stdin=secret)
+    assert (result.exit_code, "refused (wrong_scope)" in result.stdout) == (1, True)
     result = shell("auth", "test", "alice", "--json", stdin="canary-password")
     assert (result.exit_code, json.loads(result.stdout)["reason"]) == (1, "not_app_password")
     assert "canary" not in result.output

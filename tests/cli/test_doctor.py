@@ -102,6 +102,25 @@ def imap(*capabilities: str, greeting: bytes = b"* OK hello\r\n") -> Script:
     return script
 
 
+def ldap(*, context: ssl.SSLContext | None = None, implicit: bool = False, answer: bytes = b"") -> Script:
+    """A directory that answers any request, after StartTLS if there is a context; RFC 4511 sections 4.5.2, 4.14."""
+
+    def script(peer: Peer) -> None:
+        if context is not None and implicit:
+            peer.start_tls(context, server_side=True)
+        elif context is not None:
+            header = peer.read(2)
+            assert b"1.3.6.1.4.1.1466.20037" in peer.read(header[1])
+            peer.send(b"\x30\x0c\x02\x01\x01\x78\x07\x0a\x01\x00\x04\x00\x04\x00")
+            peer.start_tls(context, server_side=True)
+        header = peer.read(2)
+        number = peer.read(header[1])[2:3]
+        peer.send(answer or b"\x30\x0c\x02\x01" + number + b"\x65\x07\x0a\x01\x32\x04\x00\x04\x00")
+        peer.rest()
+
+    return script
+
+
 def a_backend(protocol: Protocol, port: int, strategy: Strategy, **more: object) -> Backend:
     made = Backend(
         name="it",
@@ -210,6 +229,25 @@ def test_nobody_there(tmp_path: Path) -> None:
     assert (finding.state, finding.text) == (State.FAILED, "127.0.0.1:9: connection refused")
 
 
+def test_a_directory_answers(
+    tmp_path: Path, serve: Callable[[Script], int], ca: trustme.CA, server_context: ssl.SSLContext
+) -> None:
+    trusted = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(str(trusted))
+    more = {"ca": trusted, "server_name": "localhost"}
+    strategy = Strategy.PROXIED_AUTHORIZATION
+    found = look(configuration(tmp_path), a_backend(Protocol.LDAP, serve(ldap()), strategy))
+    secure = serve(ldap(context=server_context))
+    found += look(configuration(tmp_path), a_backend(Protocol.LDAP, secure, strategy, tls=BackendTls.STARTTLS, **more))
+    assert [(finding.state, "answers (whom the service may speak for" in finding.text) for finding in found] == [
+        (State.OK, True),
+        (State.OK, True),
+    ]
+    other = serve(ldap(answer=b"* OK I am IMAP\r\n"))
+    (finding,) = look(configuration(tmp_path), a_backend(Protocol.LDAP, other, strategy))
+    assert finding.state is State.FAILED
+
+
 # ---- fronts ----------------------------------------------------------------------------------
 
 
@@ -241,9 +279,11 @@ def test_fronts_with_tls_both_ways(
         a_front(serve(implicit), Protocol.IMAP, FrontTls.IMPLICIT),
         a_front(serve(starttls(b"* OK hello\r\n", imap_answers)), Protocol.IMAP, FrontTls.STARTTLS),
         a_front(serve(starttls(b"220 us\r\n", smtp_answers)), Protocol.SMTP, FrontTls.STARTTLS),
+        a_front(serve(ldap(context=server_context, implicit=True)), Protocol.LDAP, FrontTls.IMPLICIT),
+        a_front(serve(ldap(context=server_context)), Protocol.LDAP, FrontTls.STARTTLS),
     )
     found = list(fronts.fronts(replace(configuration(tmp_path), fronts=listed)))
-    assert [finding.state for finding in found] == [State.OK] * 3
+    assert [finding.state for finding in found] == [State.OK] * 5
     assert all("TLSv1.3" in finding.text for finding in found)
 
 

@@ -13,6 +13,7 @@ from proxy.domain.secret import Secret
 from tests.config.mistakes import VALID, changed, loaded, mistakes
 
 LOGIN = "{strategy: dovecot_token, issuer: sidegate, client_id: sidegate}"
+STRATEGIES = "dovecot_token, master_user, xclient, static, proxied_authorization"
 LATER = "is not in this version of sidegate"
 
 
@@ -28,7 +29,7 @@ TABLE: list[tuple[str, str, list[str]]] = [
         "",
         [
             "9:5: backends.mail.login: is missing; write {strategy: one of dovecot_token, master_user, xclient, "
-            "static, …}"
+            "static, proxied_authorization, …}"
         ],
     ),
     (
@@ -36,27 +37,37 @@ TABLE: list[tuple[str, str, list[str]]] = [
         "static",
         [
             "12:12: backends.mail.login: must be a mapping; write {strategy: …} (keys: strategy, user, password,"
-            " password_file, separator, issuer, client_id, audience)"
+            " password_file, separator, issuer, client_id, audience, bind_dn)"
         ],
     ),
     (
         LOGIN,
         "{}",
-        ["12:12: backends.mail.login.strategy: is missing; write one of dovecot_token, master_user, xclient, static"],
+        ["12:12: backends.mail.login.strategy: is missing; write one of " + STRATEGIES],
     ),
     (
         LOGIN,
         "{strategy: master}",
-        ["12:23: backends.mail.login.strategy: is none of dovecot_token, master_user, xclient, static"],
+        ["12:23: backends.mail.login.strategy: is none of " + STRATEGIES],
     ),
     (
         LOGIN,
-        "{strategy: proxied_authorization, bind_dn: x}",
+        "{strategy: service_identity}",
+        [f"12:23: backends.mail.login.strategy: service_identity {LATER}; write one of {STRATEGIES}"],
+    ),
+    (
+        LOGIN,
+        "{strategy: proxied_authorization, bind_dn: x, password: p}",
         [
-            f"12:23: backends.mail.login.strategy: proxied_authorization {LATER}; write one of dovecot_token, "
-            "master_user, xclient, static",
-            f"12:46: backends.mail.login.bind_dn: {LATER}; remove it",
+            "12:23: backends.mail.login.strategy: proxied_authorization does not exist for imap, only for ldap",
+            "12:55: backends.mail.login.bind_dn: is no distinguished name; write cn=sidegate,ou=services,dc=example,"
+            "dc=org",
         ],
+    ),
+    (
+        LOGIN,
+        "{strategy: static, user: u, password: p, bind_dn: cn=x}",
+        ["12:62: backends.mail.login.bind_dn: means nothing to strategy static; remove it"],
     ),
     (
         LOGIN,
@@ -90,11 +101,14 @@ TABLE: list[tuple[str, str, list[str]]] = [
         "{strategy: static, user: u, password: [p]}",
         ["12:50: backends.mail.login.password: must be a single value, not a list"],
     ),
-    ("protocol: imap\n", "protocol: ldap\n", [f"9:15: backends.mail.protocol: ldap {LATER}; write imap or smtp"]),
+    ("protocol: imap\n", "protocol: pop3\n", ["9:15: backends.mail.protocol: is none of imap, smtp, ldap"]),
     (
         "protocol: smtp\n    address",
-        "protocol: smtp\n    account_dn: x\n    address",
-        [f"15:5: backends.submission.account_dn: {LATER}; remove it"],
+        "protocol: smtp\n    account_dn: uid={local}\n    bind_names: true\n    address",
+        [
+            "15:17: backends.submission.account_dn: is for ldap only; remove it",
+            "16:17: backends.submission.bind_names: is for ldap only; remove it",
+        ],
     ),
     (
         "protocol: imap\n",
@@ -170,6 +184,139 @@ def test_mistakes(tmp_path: Path, old: str, new: str, expected: list[str]) -> No
     if "\ndomains" in new:  # a key of the top level cannot stand inside of backends
         text = changed(old, new.partition("\ndomains")[0]) + "domains: [example.org, example.net]\n"
     assert mistakes(tmp_path, text) == expected
+
+
+DIRECTORY = """\
+  directory:
+    protocol: ldap
+    address: "10.0.0.6:389"
+    tls: starttls
+    account_dn: "uid={local},ou=people,dc=example,dc=org"
+    login: {strategy: proxied_authorization, bind_dn: "cn=sidegate,ou=services,dc=example,dc=org", password: pw}
+"""
+WITH_DIRECTORY = VALID.replace(
+    "backends:\n", '  - {protocol: ldap, listen: "[::]:636", tls: implicit, backend: directory}\nbackends:\n'
+)
+DN = '"uid={local},ou=people,dc=example,dc=org"'
+
+DIRECTORY_TABLE: list[tuple[str, str, list[str]]] = [
+    (
+        f"    account_dn: {DN}\n",
+        "",
+        ["20:5: backends.directory.account_dn: is missing; write uid={local},ou=people,dc=example,dc=org"],
+    ),
+    (
+        DN,
+        "uid",
+        [
+            "23:17: backends.directory.account_dn: is no DN that can be compared; write "
+            "uid={local},ou=people,dc=example,dc=org"
+        ],
+    ),
+    (DN, '""', ["23:17: backends.directory.account_dn: is empty; write a value or remove the key"]),
+    (
+        DN,
+        "uid=x{local}",
+        [
+            "23:17: backends.directory.account_dn: may have {account}, {local} and {domain} as whole "
+            "values, and no other braces"
+        ],
+    ),
+    (
+        "ou=services",
+        "ou=people,uid=x",
+        [],
+    ),
+    (
+        "cn=sidegate,ou=services",
+        "UID=sidegate, OU=people",
+        [
+            "23:17: backends.directory.account_dn: makes login.bind_dn an account's; move the service out of there, "
+            "such as to ou=services"
+        ],
+    ),
+    (
+        "tls: starttls\n    account_dn",
+        'tls: starttls\n    username: "{local}"\n    account_dn',
+        ["23:15: backends.directory.username: means nothing in ldap, where account_dn says it; remove it"],
+    ),
+    (
+        "tls: starttls\n    account_dn",
+        "tls: starttls\n    bind_names: yes\n    client_address: id\n    account_dn",
+        [
+            "23:17: backends.directory.bind_names: must be true or false, without quotes",
+            "24:21: backends.directory.client_address: id does not exist in ldap; write one of proxy_v2, none",
+        ],
+    ),
+    (
+        "tls: starttls\n    account_dn",
+        "tls: starttls\n    service_accounts: []\n    account_dn",
+        [f"23:5: backends.directory.service_accounts: {LATER}; remove it"],
+    ),
+    (
+        "tls: starttls",
+        "tls: none",
+        [
+            "22:10: backends.directory.tls: none leaves logins and entries readable on the way to an address that is "
+            "not loopback; write starttls or implicit, or say insecure: true"
+        ],
+    ),
+    (
+        "login: {strategy: proxied_authorization, ",
+        "login: {strategy: static, user: u, ",
+        [
+            "24:23: backends.directory.login.strategy: static does not exist for ldap, only for imap, smtp",
+            "24:49: backends.directory.login.bind_dn: means nothing to strategy static; remove it",
+        ],
+    ),
+    (
+        'bind_dn: "cn=sidegate,ou=services,dc=example,dc=org", password: pw',
+        "user: u",
+        [
+            "24:12: backends.directory.login.bind_dn: is missing; strategy proxied_authorization needs bind_dn: …",
+            "24:12: backends.directory.login.password: is missing; strategy proxied_authorization needs "
+            "password_file: /path of a file",
+            "24:52: backends.directory.login.user: means nothing to strategy proxied_authorization; remove it",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "expected"), DIRECTORY_TABLE)
+def test_mistakes_of_a_directory(tmp_path: Path, old: str, new: str, expected: list[str]) -> None:
+    assert DIRECTORY.count(old) == 1
+    text = WITH_DIRECTORY + DIRECTORY.replace(old, new)
+    if expected:
+        assert mistakes(tmp_path, text) == expected
+    else:
+        assert loaded(tmp_path, text).warnings == ()
+
+
+def test_a_directory(tmp_path: Path) -> None:
+    config = loaded(tmp_path, WITH_DIRECTORY + DIRECTORY, secrets=True)
+    backend = config.backends["directory"]
+    assert backend.account_dn == "uid={local},ou=people,dc=example,dc=org"
+    assert (backend.bind_names, backend.client_address) == (False, ClientAddress.NONE)
+    assert backend.login == Login(
+        Strategy.PROXIED_AUTHORIZATION,
+        password=Secret("pw"),
+        bind_dn="cn=sidegate,ou=services,dc=example,dc=org",
+    )
+    assert config.fronts[-1].name == "ldap:636"
+    text = DIRECTORY.replace("tls: starttls\n", "tls: starttls\n    bind_names: true\n    client_address: proxy_v2\n")
+    backend = loaded(tmp_path, WITH_DIRECTORY + text).backends["directory"]
+    assert (backend.bind_names, backend.client_address) == (True, ClientAddress.PROXY_V2)
+
+
+def test_several_domains_have_to_be_told_apart_in_a_dn(tmp_path: Path) -> None:
+    domains = "domains: [example.org, example.net]\n"
+    assert mistakes(tmp_path, WITH_DIRECTORY + DIRECTORY + domains) == [
+        "23:17: backends.directory.account_dn: gives alice of every domain one DN; with several domains write "
+        "{account} or {domain}"
+    ]
+    for template in ("mail={account},dc=org", "uid={local},o={domain},dc=org"):
+        text = WITH_DIRECTORY + DIRECTORY.replace(DN, f'"{template}"') + domains
+        assert loaded(tmp_path, text).backends["directory"].account_dn == template
 
 
 def test_no_backends_at_all(tmp_path: Path) -> None:

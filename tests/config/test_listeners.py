@@ -24,13 +24,13 @@ TABLE: list[tuple[str, str, list[str]]] = [
     (IMAP, "  - {}\n", [
         "5:5: fronts[0].backend: is missing; name one of backends",
         '5:5: fronts[0].listen: is missing; write "[::]:993"',
-        "5:5: fronts[0].protocol: is missing; write imap or smtp",
+        "5:5: fronts[0].protocol: is missing; write imap, smtp or ldap",
         "5:5: fronts[0].tls: is missing; write implicit or starttls",
     ]),
     (IMAP, IMAP.replace("imap", "ldap"), [
-        "5:16: fronts[0].protocol: ldap is not in this version of sidegate; write imap or smtp"
+        "5:66: fronts[0].backend: mail speaks imap, this front ldap; name another"
     ]),
-    (IMAP, IMAP.replace("imap", "pop3"), ["5:16: fronts[0].protocol: is neither imap nor smtp"]),
+    (IMAP, IMAP.replace("imap", "pop3"), ["5:16: fronts[0].protocol: is none of imap, smtp, ldap"]),
     (IMAP, IMAP.replace("implicit", "none"), ["5:47: fronts[0].tls: is none of implicit, starttls"]),
     (IMAP, IMAP.replace("mail}", "submission}"), [
         "5:66: fronts[0].backend: submission speaks smtp, this front imap; name another"

@@ -13,6 +13,7 @@ from proxy.config import Config, example, load, show
 from proxy.config.reader import KEYS
 from proxy.config.settings import Limits, Policy, Strategy
 from tests.config.mistakes import VALID, changed, loaded, write
+from tests.config.test_backends import DIRECTORY, WITH_DIRECTORY
 
 ROOT = Path(__file__).parents[2]
 FULL = (
@@ -29,7 +30,11 @@ def without_warnings(config: Config) -> Config:
     return replace(config, warnings=())
 
 
-@pytest.mark.parametrize("text", [VALID, FULL])
+LDAP = WITH_DIRECTORY + DIRECTORY.replace("password: pw", "password: hunter2")
+NAMES = LDAP.replace("    account_dn", "    bind_names: true\n    client_address: proxy_v2\n    account_dn")
+
+
+@pytest.mark.parametrize("text", [VALID, FULL, LDAP, NAMES])
 @pytest.mark.parametrize("only_changed", [False, True])
 def test_what_is_shown_loads_again_as_the_same(tmp_path: Path, text: str, only_changed: bool) -> None:
     first = loaded(tmp_path, text, secrets=True)
@@ -47,6 +52,14 @@ def test_only_what_is_changed(tmp_path: Path) -> None:
     assert tree["limits"] == {"penalty": "1500ms", "shared_networks": ["10.0.0.0/8"]}
     assert tree["backends"]["mail"]["login"]["password"] == "<secret>"
     assert "hunter2" not in show(config, only_changed=False)
+
+
+def test_a_directory_is_shown_with_what_means_something_to_it(tmp_path: Path) -> None:
+    config = loaded(tmp_path, LDAP, secrets=True)
+    shown = yaml.safe_load(show(config, only_changed=False))["backends"]["directory"]
+    assert list(shown) == ["protocol", "address", "tls", "account_dn", "bind_names", "client_address", "login"]
+    shown = yaml.safe_load(show(config, only_changed=True))["backends"]["directory"]
+    assert list(shown) == ["protocol", "address", "tls", "account_dn", "login"]
 
 
 # ---- the example --------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from proxy.config.settings import Limits
 from proxy.core import conversation
 from proxy.core.verifying import Verifier
 from proxy.domain.audit import Event
+from proxy.domain.backend_login import ProxiedLogin
 from proxy.domain.model import AccountKind, EndReason, Protocol
+from proxy.domain.secret import Secret
 from proxy.domain.verdicts import SHOWN, Reason, Shown
 from proxy.link import messages as m
 from proxy.store import accounts, app_passwords, audit, hashing, history
@@ -101,6 +103,18 @@ def test_a_right_app_password_gets_in(tmp_path: Path):
         assert (session.live, session.backend_address, session.program) == (True, "127.0.0.1:143", "tb 1.0")
         scene.says(peer, m.Ended("s1", "closed", 10, 20))
         assert scene.table.get("s1") is None
+
+    play(tmp_path, script)
+
+
+def test_a_directorys_login_goes_out_whole(tmp_path: Path):
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        login = ProxiedLogin("cn=sidegate,dc=org", Secret("service"), "dn:uid=alice,dc=org")
+        scene.decider.strategies = dict.fromkeys(scene.config.backends, lambda account: login)
+        _, secret = disk.mint()
+        answer = await answered(scene, peer, ask(secret))
+        assert isinstance(answer, m.Accept)
+        assert answer.login == m.LoginSetting("proxied", "dn:uid=alice,dc=org", "cn=sidegate,dc=org", "service")
 
     play(tmp_path, script)
 

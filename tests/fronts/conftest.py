@@ -18,7 +18,7 @@ import pytest
 import trustme
 
 from proxy.link.messages import BackendSetting, Census, FrontSetting, LimitSetting, TakeCensus, TlsFiles
-from tests.support.fake_backend import FakeBackend, Peer, imap_echo, smtp_greet
+from tests.support.fake_backend import FakeBackend, Peer, imap_echo, ldap_directory, smtp_greet
 from tests.support.fake_core import FakeCore, accept_all, welcome
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +62,7 @@ class Rig:
     core: FakeCore
     imap: FakeBackend
     smtp: FakeBackend
+    ldap: FakeBackend
     ports: dict[str, int]
     listeners: list[socket.socket]
     process: subprocess.Popen[bytes]
@@ -126,7 +127,7 @@ class Rig:
             with contextlib.suppress(OSError):
                 peer.close()
         self.peers.clear()
-        self.imap.script, self.smtp.script = imap_echo, smtp_echo
+        self.imap.script, self.smtp.script, self.ldap.script = imap_echo, smtp_echo, ldap_directory
         self.imap.heard.clear()
         self.core.decide = accept_all
         for attempt in range(1000):
@@ -178,12 +179,15 @@ class Shape:
 def start_rig(tmp_path: Path, certificates: Certificates, shape: Shape) -> Rig:
     imap = FakeBackend(imap_echo, rcvbuf=shape.buffers)
     smtp = FakeBackend(shape.smtp_script)
+    ldap = FakeBackend(ldap_directory)
     fronts, listeners, ports = [], {}, {}
     for name, protocol, tls in (
         ("imaps", "imap", "implicit"),
         ("imap", "imap", "starttls"),
         ("smtps", "smtp", "implicit"),
         ("smtp", "smtp", "starttls"),
+        ("ldaps", "ldap", "implicit"),
+        ("ldap", "ldap", "starttls"),
     ):
         sock = socket.socket()
         if shape.buffers:
@@ -191,12 +195,23 @@ def start_rig(tmp_path: Path, certificates: Certificates, shape: Shape) -> Rig:
         sock.bind(("127.0.0.1", 0))
         sock.listen(512)
         listeners[name], ports[name] = sock, sock.getsockname()[1]
-        backend = "mail" if protocol == "imap" else "submission"
+        backend = {"imap": "mail", "smtp": "submission", "ldap": "directory"}[protocol]
         fronts.append(FrontSetting(name, protocol, tls, backend, shape.proxies))
     ca = str(certificates.ca) if shape.backend_tls != "none" else None
     backends = [
         BackendSetting("mail", "imap", [imap.address], shape.backend_tls, ca, shape.server_name, shape.client_address),
         BackendSetting("submission", "smtp", [smtp.address], "none", None, None, shape.smtp_client_address),
+        BackendSetting(
+            "directory",
+            "ldap",
+            [ldap.address],
+            "none",
+            None,
+            None,
+            "none",
+            account_dn="uid={local},ou=people,dc=example,dc=org",
+            domains=["example.org"],
+        ),
     ]
     core = FakeCore(
         tmp_path / "link.sock",
@@ -227,7 +242,7 @@ def start_rig(tmp_path: Path, certificates: Certificates, shape: Shape) -> Rig:
         )
     os.close(write_end)
     first = os.read(read_end, 1) if select.select([read_end], [], [], 20)[0] else b""
-    rig = Rig(certificates, core, imap, smtp, ports, list(listeners.values()), process, log)
+    rig = Rig(certificates, core, imap, smtp, ldap, ports, list(listeners.values()), process, log)
     rig.status = read_end  # type: ignore[attr-defined]
     if first != b"R":
         stop_rig(rig)
@@ -247,6 +262,7 @@ def stop_rig(rig: Rig) -> None:
         rig.core.close()
         rig.imap.close()
         rig.smtp.close()
+        rig.ldap.close()
         for sock in rig.listeners:
             sock.close()
         os.close(rig.status)  # type: ignore[attr-defined]

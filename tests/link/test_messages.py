@@ -49,7 +49,10 @@ SETTINGS = (
     "https://login.example.org",
     [m.TlsFiles("/c", "/k", ["mx.example.org"])],
     [m.FrontSetting("imap:993", "imap", "implicit", "mail", ["10.0.0.0/8"])],
-    [m.BackendSetting("mail", "imap", ["127.0.0.1:143"], "none", None, None, "id")],
+    [
+        m.BackendSetting("mail", "imap", ["127.0.0.1:143"], "none", None, None, "id"),
+        m.BackendSetting("it", "ldap", ["::1:389"], "none", None, None, "none", "uid={local}", True, ["example.org"]),
+    ],
     m.LimitSetting(),
 )
 FROM_CORE = [

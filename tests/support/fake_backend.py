@@ -8,6 +8,8 @@ import ssl
 import threading
 from collections.abc import Callable
 
+from proxy.wire.ldap import grammar as ldap
+
 
 class Peer:
     """One end of a connection, blocking, with a deadline on everything."""
@@ -203,3 +205,33 @@ def smtp_greet(peer: Peer, *extra: bytes) -> None:
             raise OSError("quit before login")
         else:
             peer.send(b"250 2.0.0 Ok\r\n")
+
+
+def ldap_read(peer: Peer) -> bytes:
+    """One LDAP message; empty at the end."""
+    head = peer.read(2)
+    if len(head) < 2:
+        return b""
+    if head[1] < 0x80:
+        return head + peer.read(head[1])
+    octets = peer.read(head[1] & 0x7F)
+    return head + octets + peer.read(int.from_bytes(octets, "big"))
+
+
+def ldap_directory(peer: Peer) -> None:
+    """Lets anybody bind, says whom a control names to Who am I?, and answers a search with one entry."""
+    while raw := ldap_read(peer):
+        pdu = ldap.parse(raw)
+        match pdu.operation:
+            case ldap.BIND_REQUEST:
+                peer.send(ldap.answer(pdu.message_id, ldap.BIND_RESPONSE, 0))
+            case ldap.EXTENDED_REQUEST:
+                done = (ldap.encode_integer(0, ldap.ENUMERATED), ldap.encode(ldap.OCTETS), ldap.encode(ldap.OCTETS))
+                name = ldap.encode(ldap.RESPONSE_VALUE, raw[raw.index(b"dn:") :])
+                peer.send(ldap.message(pdu.message_id, ldap.encode(ldap.EXTENDED_RESPONSE, *done, name)))
+            case ldap.SEARCH:
+                entry = ldap.encode(ldap.SEARCH_ENTRY, ldap.encode(ldap.OCTETS, b"cn=x"), ldap.encode(ldap.SEQUENCE))
+                peer.send(ldap.message(pdu.message_id, entry))
+                peer.send(ldap.answer(pdu.message_id, ldap.SEARCH_DONE, 0))
+            case ldap.UNBIND:
+                return

@@ -47,7 +47,8 @@ def run(config: Path, *arguments: str, stdin: str | None = None) -> subprocess.C
 
 
 class Sidegate:
-    """`backends` and `extra` are pieces of the configuration. A backend called `mail` serves imap, `submission` smtp.
+    """`backends` and `extra` are pieces of the configuration. A backend called `mail` serves imap, `submission` smtp,
+    `directory` ldap.
 
     Fronts with implicit TLS and STARTTLS are made on free ports: `ports["imap", "implicit"]` and so on.
     """
@@ -64,17 +65,17 @@ class Sidegate:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
         self.certificates = certificates
-        names = {"imap": "mail", "smtp": "submission"}
-        *ports, portal = free_ports(5)
+        names = {"imap": "mail", "smtp": "submission", "ldap": "directory"}
+        *ports, portal = free_ports(7)
         self.ports: dict[tuple[str, str], int] = {}
         fronts = []
-        for protocol in ("imap", "smtp"):
-            if names[protocol] not in backends:
+        for protocol, backend in names.items():
+            if backend not in backends:
                 continue
             for tls in ("implicit", "starttls"):
                 port = self.ports[protocol, tls] = ports.pop()
                 listen = f"127.0.0.1:{port}"
-                fronts.append({"protocol": protocol, "listen": listen, "tls": tls, "backend": names[protocol]})
+                fronts.append({"protocol": protocol, "listen": listen, "tls": tls, "backend": backend})
         self.settings: dict[str, Any] = {
             "store": f"sqlite:{root}/sidegate.db",
             "state_dir": str(root / "state"),

@@ -6,6 +6,7 @@ certificates.py  names and expiry
 fronts.py        can a client reach them, and is TLS there
 backends.py      can we reach them, and do they answer as they should
 smtp_trust.py    what a submission server believes that it should not
+probing.py       the dialogue of a probe
 talk.py          a patient, blocking connection for the above
 """
 

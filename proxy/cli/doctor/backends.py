@@ -6,13 +6,15 @@ import ssl
 from collections.abc import Iterator
 
 from proxy.cli.doctor.finding import Finding, State
+from proxy.cli.doctor.probing import probe_by
 from proxy.cli.doctor.smtp_trust import smtp_trust
-from proxy.cli.doctor.talk import Talk, Trouble, talk_to
+from proxy.cli.doctor.talk import Trouble, talk_to
 from proxy.config import Config
 from proxy.config.settings import Address, Backend, BackendTls, Strategy
 from proxy.domain.model import Protocol
-from proxy.wire.events import BackendEvent, BackendMachine, BackendRefused, Close, Offers, Send, StartTls
+from proxy.wire.events import BackendMachine
 from proxy.wire.imap import backend as imap
+from proxy.wire.ldap import backend as ldap
 from proxy.wire.smtp import backend as smtp
 
 
@@ -35,6 +37,8 @@ def _look(backend: Backend, address: Address) -> Iterator[Finding]:
     missing = missing_offer(backend, offers)
     if missing is not None:
         yield Finding(check, State.FAILED, f"{address} answers, but {missing}", "docs/backends has the lines for it")
+    elif backend.protocol is Protocol.LDAP:
+        yield Finding(check, State.OK, f"{address} answers (whom the service may speak for, only a login shows)")
     else:
         yield Finding(check, State.OK, f"{address} answers and offers what {backend.login.strategy} needs")
     if backend.protocol is Protocol.SMTP:
@@ -48,47 +52,19 @@ def client_context(backend: Backend) -> ssl.SSLContext:
 
 def probe(backend: Backend, address: Address, context: ssl.SSLContext, name: str) -> frozenset[str]:
     """What the backend lists before login. Trouble says where the dialogue stopped."""
-    machine = _machine(backend)
     with talk_to(backend, address) as talk:
-        implicit = backend.tls is BackendTls.IMPLICIT
-        if implicit:
-            talk.start_tls(context, name)
-        events = machine.connected(tls=implicit)
-        while True:
-            found = _perform(machine, talk, events, context, name)
-            if found is not None:
-                return found
-            data = talk.receive()
-            if not data:
-                raise Trouble(f"it closed the connection ({machine.state})")
-            events = machine.receive_data(data)
-
-
-def _perform(
-    machine: BackendMachine, talk: Talk, events: list[BackendEvent], context: ssl.SSLContext, name: str
-) -> frozenset[str] | None:
-    pending = list(events)
-    while pending:
-        match pending.pop(0):
-            case Send(data=data):
-                talk.send(data)
-            case StartTls():
-                talk.start_tls(context, name)
-                pending += machine.tls_started()
-            case Offers(capabilities=capabilities):
-                return capabilities
-            case BackendRefused(detail=detail):
-                raise Trouble(f"{detail} ({machine.state})")
-            case Close(why=why):
-                raise Trouble(f"{why} ({machine.state})")
-            case _:
-                pass
-    return None
+        return probe_by(_machine(backend), talk, context, name, implicit=backend.tls is BackendTls.IMPLICIT)
 
 
 def _machine(backend: Backend) -> BackendMachine:
-    speaks = {Protocol.IMAP: imap.probe_machine, Protocol.SMTP: smtp.probe_machine}
-    return speaks[backend.protocol](starttls=backend.tls is BackendTls.STARTTLS)
+    starttls = backend.tls is BackendTls.STARTTLS
+    match backend.protocol:
+        case Protocol.IMAP:
+            return imap.probe_machine(starttls=starttls)
+        case Protocol.SMTP:
+            return smtp.probe_machine(starttls=starttls)
+        case Protocol.LDAP:
+            return ldap.probe_machine(starttls=starttls)
 
 
 def missing_offer(backend: Backend, offers: frozenset[str]) -> str | None:

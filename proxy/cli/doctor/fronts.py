@@ -7,11 +7,13 @@ import ssl
 from collections.abc import Iterator
 
 from proxy.cli.doctor.finding import Finding, State
+from proxy.cli.doctor.probing import probe_by
 from proxy.cli.doctor.talk import Talk, Trouble
 from proxy.config import Config
 from proxy.config.settings import Address, Front, FrontTls
 from proxy.domain.model import Protocol
 from proxy.domain.networks import NetworkSet
+from proxy.wire.ldap import backend as ldap
 
 
 def fronts(config: Config) -> Iterator[Finding]:
@@ -40,6 +42,10 @@ def _look(front: Front, hostname: str) -> Finding:
 
 
 def _handshake(talk: Talk, front: Front, context: ssl.SSLContext, hostname: str) -> str | None:
+    if front.protocol is Protocol.LDAP:  # has no greeting: it is asked what a backend is asked
+        implicit = front.tls is FrontTls.IMPLICIT
+        probe_by(ldap.probe_machine(starttls=not implicit), talk, context, hostname, implicit=implicit)
+        return talk.tls_version()
     if front.tls is FrontTls.IMPLICIT:
         version = talk.start_tls(context, hostname)
         _greeting(talk, front.protocol)

@@ -41,8 +41,11 @@ class Talk:
             self._sock = context.wrap_socket(self._sock, server_hostname=name)
         except (OSError, ValueError) as error:
             raise Trouble(f"TLS failed: {_clause(error)}") from None
-        assert isinstance(self._sock, ssl.SSLSocket)
-        return self._sock.version()
+        return self.tls_version()
+
+    def tls_version(self) -> str | None:
+        """None before the handshake."""
+        return self._sock.version() if isinstance(self._sock, ssl.SSLSocket) else None
 
     def send(self, data: bytes) -> None:
         try:

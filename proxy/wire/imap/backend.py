@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from proxy.domain.backend_login import BackendLogin, XclientLogin
+from proxy.domain.backend_login import BackendLogin, BearerLogin, PlainLogin
 from proxy.domain.model import ClientInfo
 from proxy.wire.buffer import LineBuffer, LineTooLong
 from proxy.wire.events import (
@@ -45,8 +45,8 @@ def login_machine(
     login: BackendLogin, client: ClientInfo, session_id: str, *, starttls: bool, client_address: str
 ) -> BackendMachine:
     """Logs in. With client_address `id`, ID says first whose connection this is (Dovecot's login_trusted_networks)."""
-    if isinstance(login, XclientLogin):
-        raise TypeError("XCLIENT is no IMAP login")
+    if not isinstance(login, PlainLogin | BearerLogin):
+        raise TypeError("this login does not exist in IMAP")
     mechanism, response = initial_response(login)
     introduction = _introduction(client, session_id) if client_address == "id" else b""
     return ImapBackend(starttls, mechanism, response, introduction)

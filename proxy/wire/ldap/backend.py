@@ -1,0 +1,176 @@
+"""The client side of LDAP until a backend connection is bound as the service and speaks for the account.
+
+    connect, StartTLS where configured, Bind as the service, Who am I? as the account (RFC 4532 under RFC 4370)
+
+The last step proves that the backend knows the account and lets the service speak for it, before the client hears OK.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from proxy.domain.backend_login import BackendLogin, ProxiedLogin
+from proxy.domain.model import ClientInfo
+from proxy.wire.events import BackendEvent, BackendReady, BackendRefused, Close, Fault, Offers, Send, StartTls
+from proxy.wire.ldap import grammar, replies
+from proxy.wire.ldap.grammar import BerError, Pdu
+
+MAX_PDU = 64 * 1024
+"""Bytes of an answer before the login is done."""
+_TEMPORARY = frozenset((replies.BUSY, replies.UNAVAILABLE))
+
+
+def login_machine(
+    login: BackendLogin, client: ClientInfo, session_id: str, *, starttls: bool, client_address: str
+) -> LdapBackend:
+    """A machine that logs in. Client and session are for protocols that can pass them on; LDAP has no way to."""
+    if not isinstance(login, ProxiedLogin):
+        raise TypeError("LDAP backends take a service bind only")
+    return LdapBackend(login, starttls=starttls)
+
+
+def probe_machine(*, starttls: bool) -> LdapBackend:
+    """A machine that asks for the root DSE and leaves."""
+    return LdapBackend(None, starttls=starttls)
+
+
+class LdapBackend:
+    """A BackendMachine: one request at a time, numbered from 1."""
+
+    __slots__ = ("_buffer", "_done", "_expected", "_login", "_next", "_number", "_starttls", "state")
+
+    def __init__(self, login: ProxiedLogin | None, *, starttls: bool) -> None:
+        self.state = "connect"
+        self._login = login
+        self._starttls = starttls
+        self._buffer = bytearray()
+        self._number = 0
+        self._expected = 0
+        self._next: Callable[[Pdu], list[BackendEvent]] = self._bound
+        self._done = False
+
+    def connected(self, *, tls: bool) -> list[BackendEvent]:
+        if self._starttls and not tls:
+            request = grammar.encode(grammar.EXTENDED_REQUEST, grammar.encode(grammar.REQUEST_NAME, grammar.START_TLS))
+            return self._ask("starttls", request, grammar.EXTENDED_RESPONSE, self._may_start_tls)
+        return self._log_in()
+
+    def receive_data(self, data: bytes) -> list[BackendEvent]:
+        happened: list[BackendEvent] = []
+        self._buffer += data
+        try:
+            while not self._done:
+                size = grammar.length(self._buffer, 0, MAX_PDU)
+                if size is None or size > len(self._buffer):
+                    break
+                pdu = grammar.parse(bytes(self._buffer[:size]))
+                del self._buffer[:size]
+                happened += self._answer(pdu)
+        except BerError as error:
+            happened += self._fail(Fault.PROTOCOL, str(error))
+        return happened
+
+    def tls_started(self) -> list[BackendEvent]:
+        return self._log_in()
+
+    def trailing_data(self) -> bytes:
+        return bytes(self._buffer)
+
+    def _answer(self, pdu: Pdu) -> list[BackendEvent]:
+        if pdu.message_id == 0:
+            return self._fail(Fault.TEMPORARY, "it said it disconnects")
+        if pdu.message_id != self._number:
+            return self._fail(Fault.PROTOCOL, "it answered what was not asked")
+        if pdu.operation != self._expected:
+            if self._login is None and pdu.operation in (grammar.SEARCH_ENTRY, 0x73):
+                return []
+            return self._fail(Fault.PROTOCOL, "it answered something else than was asked")
+        return self._next(pdu)
+
+    def _ask(
+        self, state: str, request: bytes, expected: int, then: Callable[[Pdu], list[BackendEvent]], *controls: bytes
+    ) -> list[BackendEvent]:
+        self.state = state
+        self._number += 1
+        self._expected = expected
+        self._next = then
+        return [Send(grammar.message(self._number, request, *controls))]
+
+    def _fail(self, fault: Fault, detail: str) -> list[BackendEvent]:
+        self._done = True
+        return [BackendRefused(fault, f"{detail} (at {self.state})")]
+
+    def _may_start_tls(self, pdu: Pdu) -> list[BackendEvent]:
+        code, _ = grammar.result(pdu)
+        if code:
+            return self._fail(Fault.TEMPORARY if code in _TEMPORARY else Fault.PROTOCOL, f"it refused StartTLS: {code}")
+        if self._buffer:
+            return self._fail(Fault.PROTOCOL, "bytes behind its answer to StartTLS")
+        return [StartTls()]
+
+    def _log_in(self) -> list[BackendEvent]:
+        login = self._login
+        if login is None:
+            return self._ask("root DSE", _ROOT_DSE, grammar.SEARCH_DONE, self._probed)
+        bind = grammar.encode(
+            grammar.BIND_REQUEST,
+            grammar.encode_integer(3),
+            grammar.encode(grammar.OCTETS, login.bind_dn.encode()),
+            grammar.encode(grammar.SIMPLE, login.password.reveal().encode()),
+        )
+        return self._ask("bind", bind, grammar.BIND_RESPONSE, self._bound)
+
+    def _probed(self, pdu: Pdu) -> list[BackendEvent]:
+        """Any answer will do: what an LDAP server offers is not advertised before a Bind."""
+        self._done = True
+        return [Offers(frozenset()), Close("probed")]
+
+    def _bound(self, pdu: Pdu) -> list[BackendEvent]:
+        login = self._login
+        assert login is not None
+        code, _ = grammar.result(pdu)
+        if code in _TEMPORARY:
+            return self._fail(Fault.TEMPORARY, f"it said {code}")
+        if code:
+            return self._fail(Fault.CREDENTIAL, f"it refused the Bind as {login.bind_dn}: {code}")
+        request = grammar.encode(grammar.EXTENDED_REQUEST, grammar.encode(grammar.REQUEST_NAME, grammar.WHO_AM_I))
+        identity = grammar.control(grammar.PROXIED_AUTHORIZATION, login.authzid.encode())
+        return self._ask("who am i", request, grammar.EXTENDED_RESPONSE, self._identified, identity)
+
+    def _identified(self, pdu: Pdu) -> list[BackendEvent]:
+        login = self._login
+        assert login is not None
+        code, at = grammar.result(pdu)
+        if code == replies.AUTHORIZATION_DENIED:
+            detail = f"it does not know {login.authzid}, or does not let {login.bind_dn} speak for it (123)"
+            return self._fail(Fault.UNKNOWN_ACCOUNT, detail)
+        if code in _TEMPORARY:
+            return self._fail(Fault.TEMPORARY, f"it said {code}")
+        if code:
+            detail = f"it does not answer Who am I? under proxied authorization: {code}"
+            return self._fail(Fault.CREDENTIAL, detail)
+        if not self._is_somebody(pdu, at):
+            return self._fail(Fault.CREDENTIAL, "under proxied authorization it takes the account for anonymous")
+        self._done = True
+        self.state = "done"
+        return [BackendReady(b"", identity=login.authzid.encode())]
+
+    def _is_somebody(self, pdu: Pdu, at: int) -> bool:
+        for tag, start, end in grammar.elements(pdu.raw, at, pdu.end):
+            if tag == grammar.RESPONSE_VALUE:
+                return end > start
+        return False
+
+
+_ROOT_DSE = grammar.encode(
+    grammar.SEARCH,
+    grammar.encode(grammar.OCTETS),
+    grammar.encode_integer(0, grammar.ENUMERATED),
+    grammar.encode_integer(0, grammar.ENUMERATED),
+    grammar.encode_integer(1),
+    grammar.encode_integer(5),
+    grammar.encode(grammar.BOOLEAN, b"\0"),
+    grammar.encode(0x87, b"objectClass"),
+    grammar.encode(grammar.SEQUENCE, grammar.encode(grammar.OCTETS, b"supportedLDAPVersion")),
+)
+"""Base search of the root DSE, five seconds, one entry."""
