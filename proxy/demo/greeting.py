@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proxy.demo.directory import PEOPLE, person
 from proxy.demo.layout import Layout
 from proxy.demo.ports import HOST, Ports
 
@@ -43,7 +44,7 @@ def facts(layout: Layout, ports: Ports, accounts: Sequence[DemoAccount], app_pas
     return {
         "imap": {"tls": ports.imap_tls, "starttls": ports.imap_starttls},
         "smtp": {"tls": ports.smtp_tls, "starttls": ports.smtp_starttls},
-        "ldap": None,
+        "ldap": {"tls": ports.ldap_tls, "starttls": ports.ldap_starttls},
         "portal": portal(ports),
         "ca": str(layout.certificates.ca),
         "config": str(layout.config),
@@ -65,6 +66,9 @@ def greeting(
     me = accounts[0]
     login = f"--cacert {ca} -u {curl.account}:{curl.secret}"
     refused = f"--cacert {ca} -u {me.address}:{me.password}"
+    # libldap takes "localhost" for the machine's own name, which the certificate does not have.
+    ldaps = f"-H ldaps://{HOST}:{ports.ldap_tls} -x -D {person(me.address)}"
+    trust = f"LDAPTLS_CACERT={ca}"
     imaps, smtps = f"imaps://localhost:{ports.imap_tls}", f"smtps://localhost:{ports.smtp_tls}"
     people = "\n".join(
         f"  {it.address:<20} account password {it.password:<24}{' (administers sidegate)' if it.admin else ''}".rstrip()
@@ -88,6 +92,7 @@ sidegate demo: everything runs on this machine, for you alone. Stop it with Ctrl
 
   IMAP    localhost:{ports.imap_tls} (TLS)   localhost:{ports.imap_starttls} (STARTTLS)
   SMTP    localhost:{ports.smtp_tls} (TLS)   localhost:{ports.smtp_starttls} (STARTTLS)
+  LDAP    {HOST}:{ports.ldap_tls} (TLS)   {HOST}:{ports.ldap_starttls} (STARTTLS)
   portal  {portal(ports)}
   CA      {layout.certificates.ca}
   config  {layout.config}
@@ -117,7 +122,16 @@ curl -sv {refused} {imaps}/INBOX 2>&1 | grep '^< '
 
 curl -sv {refused} {smtps}/laptop {envelope} -T /dev/null 2>&1 | grep '^< 5'
 
-4. Let a "{phone.name}" wait for new mail, with an app password of its own ...
+4. The same app password, for a program that logs in at an LDAP directory; then the account password
+   (the commands are Debian's ldap-utils):
+
+{trust} ldapwhoami {ldaps} -w {curl.secret}
+
+{trust} ldapsearch {ldaps} -w {curl.secret} -LLL -b {PEOPLE} '(mail=bob*)' cn telephoneNumber
+
+{trust} ldapwhoami {ldaps} -w {me.password}
+
+5. Let a "{phone.name}" wait for new mail, with an app password of its own ...
 
 {idle}
 
@@ -127,7 +141,7 @@ curl -sv {refused} {smtps}/laptop {envelope} -T /dev/null 2>&1 | grep '^< 5'
 
 {sidegate} passwords revoke {phone.account} {phone.name}
 
-5. Look behind the scenes:
+6. Look behind the scenes:
 
 {sidegate} why {me.address}
 

@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxy.demo import directory as tree
 from proxy.demo.certificates import Certificates, make_certificates
 from proxy.demo.ports import HOST, Ports
 
@@ -29,6 +30,8 @@ fronts:
   - {{protocol: imap, listen: "{host}:{ports.imap_starttls}", tls: starttls, backend: mailboxes}}
   - {{protocol: smtp, listen: "{host}:{ports.smtp_tls}", tls: implicit, backend: submission}}
   - {{protocol: smtp, listen: "{host}:{ports.smtp_starttls}", tls: starttls, backend: submission}}
+  - {{protocol: ldap, listen: "{host}:{ports.ldap_tls}", tls: implicit, backend: directory}}
+  - {{protocol: ldap, listen: "{host}:{ports.ldap_starttls}", tls: starttls, backend: directory}}
 backends:
   mailboxes:
     protocol: imap
@@ -40,6 +43,12 @@ backends:
     address: "{host}:{smtp}"
     tls: none
     login: {{strategy: xclient}}
+  directory:
+    protocol: ldap
+    address: "{host}:{ldap}"
+    tls: none
+    account_dn: "uid={{local}},{people}"
+    login: {{strategy: proxied_authorization, bind_dn: "{service}", password_file: {service_password}}}
 """
 
 
@@ -50,12 +59,16 @@ class Layout:
     config: Path
     certificates: Certificates
     master_password: Path
+    service_password: Path
     log: Path
     run: Path
 
 
-def lay_out(directory: Path, run: Path, ports: Ports, imap_backend: int, smtp_backend: int) -> Layout:
-    """Write everything `sidegate init` and `sidegate serve` need into `directory`; sockets go to `run`."""
+def lay_out(directory: Path, run: Path, ports: Ports, *, imap: int, smtp: int, ldap: int) -> Layout:
+    """Write everything `sidegate init` and `sidegate serve` need into `directory`; sockets go to `run`.
+
+    imap, smtp, ldap: the backends' ports.
+    """
     directory.chmod(0o700)
     for folder in (directory / "state", run):
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -63,10 +76,12 @@ def lay_out(directory: Path, run: Path, ports: Ports, imap_backend: int, smtp_ba
         directory / "sidegate.yaml",
         make_certificates(directory),
         directory / "master-password",
+        directory / "service-password",
         directory / "sidegate.log",
         run,
     )
-    _write_secret(layout.master_password, secrets.token_urlsafe(24) + "\n")
+    for file in (layout.master_password, layout.service_password):
+        _write_secret(file, secrets.token_urlsafe(24) + "\n")
     quoted = {  # a JSON string is a YAML string
         "store": f"sqlite:{directory}/sidegate.db",
         "state": str(directory / "state"),
@@ -74,6 +89,7 @@ def lay_out(directory: Path, run: Path, ports: Ports, imap_backend: int, smtp_ba
         "certificate": str(layout.certificates.certificate),
         "key": str(layout.certificates.key),
         "password": str(layout.master_password),
+        "service_password": str(layout.service_password),
     }
     text = CONFIG.format(
         **{name: json.dumps(value) for name, value in quoted.items()},
@@ -81,8 +97,11 @@ def lay_out(directory: Path, run: Path, ports: Ports, imap_backend: int, smtp_ba
         domain=DOMAIN,
         master=MASTER_USER,
         ports=ports,
-        imap=imap_backend,
-        smtp=smtp_backend,
+        people=tree.PEOPLE,
+        service=tree.SERVICE,
+        imap=imap,
+        smtp=smtp,
+        ldap=ldap,
     )
     _write_secret(layout.config, text)
     return layout

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -95,9 +95,10 @@ def _run_dir(root: Path, cleanup: contextlib.ExitStack) -> Path:
 def _demo(root: Path, ready_file: Path | None, cleanup: contextlib.ExitStack, *, kept: bool) -> None:
     with contextlib.ExitStack() as held:
         ports, sockets = hold(held)
-        imap, smtp = held.enter_context(listening()), held.enter_context(listening())
-        layout = lay_out(root, _run_dir(root, cleanup), ports, imap.getsockname()[1], smtp.getsockname()[1])
-        backends, ready = _start_backends(layout, imap, smtp, cleanup)
+        behind = {name: held.enter_context(listening()) for name in ("imap", "smtp", "ldap")}
+        numbers = {name: sock.getsockname()[1] for name, sock in behind.items()}
+        layout = lay_out(root, _run_dir(root, cleanup), ports, **numbers)
+        backends, ready = _start_backends(layout, behind, cleanup)
         _sidegate(layout, "init")
         _wait_for(ready, layout)
         supervisor = _start_supervisor(layout, sockets, cleanup)
@@ -107,21 +108,22 @@ def _demo(root: Path, ready_file: Path | None, cleanup: contextlib.ExitStack, *,
         _write_whole(ready_file, json.dumps(facts(layout, ports, ACCOUNTS, curl), indent=2) + "\n")
         cleanup.callback(ready_file.unlink, missing_ok=True)
     while True:
-        for process, name in ((supervisor, "sidegate"), (backends, "the embedded mail server")):
+        for process, name in ((supervisor, "sidegate"), (backends, "the embedded servers")):
             if process.poll() is not None:
                 raise DemoFailed(f"{name} ended with status {process.returncode}; the log's end:\n{_tail(layout)}")
         time.sleep(0.5)
 
 
 def _start_backends(
-    layout: Layout, imap: socket.socket, smtp: socket.socket, cleanup: contextlib.ExitStack
+    layout: Layout, listening_on: Mapping[str, socket.socket], cleanup: contextlib.ExitStack
 ) -> tuple[subprocess.Popen[bytes], int]:
     """The process, which gets the sockets and ends with us, and the descriptor on which it will say ready."""
     status, theirs = os.pipe()
     cleanup.callback(os.close, status)
-    fds = {"--imap-fd": imap.fileno(), "--smtp-fd": smtp.fileno(), "--status-fd": theirs}
+    fds = {**{f"--{name}-fd": sock.fileno() for name, sock in listening_on.items()}, "--status-fd": theirs}
     arguments = [part for option, fd in fds.items() for part in (option, str(fd))]
     secret = ["--master", MASTER_USER, "--password-file", str(layout.master_password)]
+    secret += ["--service-password-file", str(layout.service_password)]
     addresses = [account.address for account in ACCOUNTS]
     with layout.log.open("ab") as log:
         process = subprocess.Popen(
@@ -138,7 +140,7 @@ def _start_backends(
 
 def _wait_for(status: int, layout: Layout) -> None:
     if not select.select([status], [], [], START_WITHIN)[0] or os.read(status, 1) != b"R":
-        raise DemoFailed(f"the embedded mail server does not start:\n{_tail(layout)}")
+        raise DemoFailed(f"the embedded servers do not start:\n{_tail(layout)}")
 
 
 def _start_supervisor(
@@ -201,13 +203,14 @@ def _prepare(layout: Layout) -> tuple[Minted, Minted]:
     alice = ACCOUNTS[0].address
     live = json.loads(_sidegate(layout, "passwords", "list", alice, "--json")) if alice in known else []
 
-    def mint(name: str) -> Minted:
+    def mint(name: str, *scopes: str) -> Minted:
         if any(row["name"] == name and not row["revoked"] for row in live):
             _sidegate(layout, "passwords", "revoke", alice, name)
-        made: dict[str, Any] = json.loads(_sidegate(layout, "passwords", "create", alice, name, "--json"))
+        options = [part for scope in scopes for part in ("--scope", scope)]
+        made: dict[str, Any] = json.loads(_sidegate(layout, "passwords", "create", alice, name, *options, "--json"))
         return Minted(alice, name, made["secret"])
 
-    return mint("curl"), mint("phone")
+    return mint("curl", "imap", "smtp", "ldap"), mint("phone")
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 HOST = "127.0.0.1"
 
@@ -17,18 +17,25 @@ class Ports:
     imap_starttls: int
     smtp_tls: int
     smtp_starttls: int
+    ldap_tls: int
+    ldap_starttls: int
     portal: int
 
 
-NICE = Ports(imap_tls=10993, imap_starttls=10143, smtp_tls=10465, smtp_starttls=10587, portal=10080)
+NICE = Ports(
+    imap_tls=10993,
+    imap_starttls=10143,
+    smtp_tls=10465,
+    smtp_starttls=10587,
+    ldap_tls=10636,
+    ldap_starttls=10389,
+    portal=10080,
+)
 
 
 def hold(stack: ExitStack) -> tuple[Ports, list[socket.socket]]:
     """NICE, another one for each that is taken, and a listening socket for each; `stack` closes them."""
-    sockets = [
-        stack.enter_context(_listening(port) or listening())
-        for port in (NICE.imap_tls, NICE.imap_starttls, NICE.smtp_tls, NICE.smtp_starttls, NICE.portal)
-    ]
+    sockets = [stack.enter_context(_listening(port) or listening()) for port in astuple(NICE)]
     return Ports(*(sock.getsockname()[1] for sock in sockets)), sockets
 
 

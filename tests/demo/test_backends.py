@@ -25,6 +25,7 @@ BOB = "bob@example.org"
 class Backends:
     imap: int
     smtp: int
+    ldap: int
     process: subprocess.Popen[bytes]
 
 
@@ -36,11 +37,15 @@ def bound() -> socket.socket:
 def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
     password = tmp_path_factory.mktemp("backends") / "master-password"
     password.write_text("master-secret\n")
+    service_password = password.with_name("service-password")
+    service_password.write_text("service-secret\n")
     read, write = os.pipe()
-    with bound() as imap, bound() as smtp:
-        fds = (imap.fileno(), smtp.fileno(), write)
-        arguments = ["--imap-fd", str(fds[0]), "--smtp-fd", str(fds[1]), "--status-fd", str(write)]
+    with bound() as imap, bound() as smtp, bound() as ldap:
+        fds = (imap.fileno(), smtp.fileno(), ldap.fileno(), write)
+        options = zip(("--imap-fd", "--smtp-fd", "--ldap-fd", "--status-fd"), map(str, fds), strict=True)
+        arguments = [part for option in options for part in option]
         arguments += ["--master", "sidegate", "--password-file", str(password)]
+        arguments += ["--service-password-file", str(service_password)]
         process = subprocess.Popen(
             [sys.executable, "-m", "proxy.demo.backends", *arguments, ALICE, BOB],
             pass_fds=fds,
@@ -50,7 +55,7 @@ def backends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backends]:
         ready, _, _ = select.select([read], [], [], 60)
         assert ready
         assert os.read(read, 1) == b"R"
-        yield Backends(imap.getsockname()[1], smtp.getsockname()[1], process)
+        yield Backends(*(sock.getsockname()[1] for sock in (imap, smtp, ldap)), process)
         process.terminate()
         assert process.wait(20) == 0
     os.close(read)

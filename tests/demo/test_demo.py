@@ -40,8 +40,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 def test_ready_file_says_all_that_a_program_needs(demo: Demo) -> None:
     facts = demo.facts
     assert set(facts) == {"imap", "smtp", "ldap", "portal", "ca", "config", "accounts", "app_password"}
-    assert set(facts["imap"]) == set(facts["smtp"]) == {"tls", "starttls"}
-    assert facts["ldap"] is None
+    assert set(facts["imap"]) == set(facts["smtp"]) == set(facts["ldap"]) == {"tls", "starttls"}
     assert facts["accounts"] == [
         {"account": "alice@example.org", "password": "alice-account-password", "admin": False},
         {"account": "bob@example.org", "password": "bob-account-password", "admin": True},
@@ -113,7 +112,8 @@ def test_nothing_secret_in_the_log(demo: Demo) -> None:
     log = (demo.directory / "sidegate.log").read_text()
     secret = demo.facts["app_password"]["secret"]
     master = (demo.directory / "master-password").read_text().strip()
-    for word in (secret, secret.replace("-", ""), master, *(it["password"] for it in demo.facts["accounts"])):
+    service = (demo.directory / "service-password").read_text().strip()
+    for word in (secret, secret.replace("-", ""), master, service, *(it["password"] for it in demo.facts["accounts"])):
         assert word not in log
 
 
@@ -206,7 +206,7 @@ def test_a_given_folder_is_kept_even_after_a_kill_and_may_be_used_again(tmp_path
     )
     os.kill(backends, signal.SIGKILL)
     assert second.process.wait(40) == 1, "a part that dies ends the demo, with words"
-    assert "the embedded mail server ended with status -9" in second.text()
+    assert "the embedded servers ended with status -9" in second.text()
     assert second.members() == set()
     assert (folder / "sidegate.db").exists()
     assert not second.ready_file.exists()
