@@ -371,11 +371,20 @@ def cost(data: bytes) -> float:
     return time.process_time() - start
 
 
+def patiently(data: bytes) -> float:
+    """The least of many tries over half a second: what a busy machine adds is not the message's fault."""
+    least = cost(data)
+    for _ in range(20):
+        time.sleep(0.025)
+        least = min(least, cost(data))
+    return least
+
+
 def test_hostile_messages_end_in_events_and_cost_next_to_nothing():
     messages = [*heavy(), *mutated(12_000)]
     fed(messages[0])
     slow = [data for data in messages if cost(data) > 0.005]
-    slow = [data for data in slow if min(cost(data) for _ in range(5)) > 0.005]  # not the machine's fault
+    slow = [data for data in slow if patiently(data) > 0.005]
     assert [(data[:40], len(data), cost(data)) for data in slow] == []
 
 
