@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from proxy.config.settings import Backend
-from proxy.domain.login_names import domain_of, local_part
+from proxy.domain.login_names import VARIABLE, VARIABLES
 from proxy.domain.model import Account
 
 _NAME = re.compile(r"[^\x00-\x20\x7f-\x9f*%]{1,256}")
 """No `*`, Dovecot's master user separator, no `%`, its variable expansion (threats 13, 15), no spaces or controls."""
-
-_VALUES: dict[str, Callable[[str], str]] = {"{account}": str, "{local}": local_part, "{domain}": domain_of}
-_VARIABLE = re.compile("|".join(map(re.escape, _VALUES)))
 
 
 class CannotName(Exception):
@@ -22,7 +18,7 @@ class CannotName(Exception):
 
 def templated(template: str, address: str) -> str:
     """A `username` template filled in, in one pass: what is put in is not looked at again and names no variable."""
-    return _VARIABLE.sub(lambda match: _VALUES[match[0]](address), template)
+    return VARIABLE.sub(lambda match: VARIABLES[match[0]](address), template)
 
 
 def backend_name(backend: Backend, account: Account) -> str:

@@ -64,12 +64,10 @@ class LdapBackend(asyncio.Protocol):
         self._buffer += data
         try:
             while not self._transport.is_closing():
-                size = grammar.length(self._buffer, 0, MAX_MESSAGE)
-                if size is None or size > len(self._buffer):
+                pdu = grammar.take(self._buffer, MAX_MESSAGE)
+                if pdu is None:
                     break
-                raw = bytes(self._buffer[:size])
-                del self._buffer[:size]
-                self._receive(grammar.parse(raw))
+                self._receive(pdu)
         except BerError as error:
             notice = grammar.NOTICE_OF_DISCONNECTION
             text = str(error)

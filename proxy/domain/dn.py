@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from proxy.domain.login_names import domain_of, local_part
+from proxy.domain.login_names import VARIABLE, VARIABLES
 
 Rdn = tuple[tuple[str, str], ...]
 """(type in lower case, normalised value) of each part, sorted: their order means nothing."""
@@ -40,9 +40,6 @@ _STRING = re.compile(rf'(?!#)(?:[^\0"+,;<>\\]|{_PAIR})*')
 _OTHER_FORM = re.compile(rf'(?:#(?:[0-9A-Fa-f]{{2}})+|"(?:[^\0"\\]|{_PAIR})*") *')
 """A value as BER in hexadecimal (RFC 4514 section 2.4), or quoted (RFC 2253 section 4)."""
 _ESCAPE = re.compile(rb"\\(?:([0-9A-Fa-f]{2})|(.))", re.DOTALL)
-
-_VARIABLES = ("{account}", "{local}", "{domain}")
-_VARIABLE = re.compile("|".join(map(re.escape, _VARIABLES)))
 
 
 def parse(text: str) -> Dn | Unmatchable | None:
@@ -128,12 +125,12 @@ class Template:
         rdns = _comparable(text)
         if rdns is None:
             raise ValueError("is no DN that can be compared; write uid={local},ou=people,dc=example,dc=org")
-        values = [value for rdn in rdns for _, value in rdn if value in _VARIABLES]
+        values = [value for rdn in rdns for _, value in rdn if value in VARIABLES]
         if sorted(values) != sorted(re.findall(r"\{[^{}]*\}|[{}]", text)):
             raise ValueError("may have {account}, {local} and {domain} as whole values, and no other braces")
         if len(values) > len(set(values)):
             raise ValueError("has a variable twice; keep one of the two")
-        if any(len(rdn) > 1 and any(value in _VARIABLES for _, value in rdn) for rdn in rdns):
+        if any(len(rdn) > 1 and any(value in VARIABLES for _, value in rdn) for rdn in rdns):
             raise ValueError("has a variable in a component with +; give it a component of its own")
         if "{account}" not in values and "{local}" not in values:
             raise ValueError("gives every account one DN; write {account}, or {local}")
@@ -153,7 +150,7 @@ class Template:
         found: dict[str, str] = {}
         for ours, theirs in zip(self._rdns, rdns, strict=True):
             kind, value = ours[0]
-            if value not in _VARIABLES:
+            if value not in VARIABLES:
                 if ours != theirs:
                     return None
             elif len(theirs) == 1 and theirs[0][0] == kind:
@@ -164,10 +161,9 @@ class Template:
 
     def fill(self, address: str) -> str:
         """The DN of the account with that address. ValueError if a variable would be empty."""
-        values = _values(address)
-        if not all(values[name] for name in self.variables):
+        if not all(VARIABLES[name](address) for name in self.variables):
             raise ValueError("the address has no value for one of the variables")
-        return _VARIABLE.sub(lambda match: escaped(values[match[0]]), self._text)
+        return VARIABLE.sub(lambda match: escaped(VARIABLES[match[0]](address)), self._text)
 
 
 def login_name(template: Template, dn: str, domains: Sequence[str]) -> str | None:
@@ -180,7 +176,7 @@ def login_name(template: Template, dn: str, domains: Sequence[str]) -> str | Non
         return None
     if "{account}" in found:
         name = found["{account}"]
-        agreed = all(value == _values(name)[variable] for variable, value in found.items())
+        agreed = all(value == VARIABLES[variable](name) for variable, value in found.items())
         return name if name and agreed else None
     local = found["{local}"]
     domain = found.get("{domain}", domains[0] if len(domains) == 1 else "")
@@ -188,7 +184,3 @@ def login_name(template: Template, dn: str, domains: Sequence[str]) -> str | Non
     if not local or not domain or "@" in local + domain:
         return None
     return f"{local}@{domain}"
-
-
-def _values(address: str) -> dict[str, str]:
-    return {"{account}": address, "{local}": local_part(address), "{domain}": domain_of(address)}

@@ -7,6 +7,7 @@ alphabet is checked. Canonicalising twice changes nothing, and two names that di
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import idna
 
@@ -49,3 +50,8 @@ def local_part(address: str) -> str:
 def domain_of(address: str) -> str:
     """`example.org` of `alice@example.org`; empty where there is none."""
     return address.rpartition("@")[2] if "@" in address else ""
+
+
+VARIABLES: dict[str, Callable[[str], str]] = {"{account}": str, "{local}": local_part, "{domain}": domain_of}
+"""What a template that names accounts (`username`, `account_dn`) may hold, and what each makes of an address."""
+VARIABLE = re.compile("|".join(map(re.escape, VARIABLES)))

@@ -114,7 +114,7 @@ class BackendConnection:
             leg.when_writable(self._connected)
         else:
             # The server speaks first: its greeting, or the error of the connect, is the first event. Saves one
-            # registration with the kernel.
+            # registration with the kernel. (LDAP's does not: there the request waits in the leg for the connect.)
             self._connected()
 
     def _check_connected(self) -> None:

@@ -227,6 +227,7 @@ class Relay:
         """The session is over, the client stays: nobody's backend leg is used by somebody else."""
         client, again = self._client, self._again
         assert again is not None
+        self._over = True
         client.hold()
         client.on_drained = None
         self._leave("bound again")
@@ -241,7 +242,6 @@ class Relay:
 
     def _leave(self, why: str) -> None:
         """Give the backend leg up and tell of the end."""
-        self._over = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

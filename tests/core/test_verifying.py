@@ -7,25 +7,9 @@ import threading
 from collections.abc import Awaitable, Callable
 
 from proxy.core.verifying import Verifier
-from proxy.domain.model import AppPasswordRecord, Protocol
-from proxy.domain.secret import Secret
+from tests.core.test_memory import record
 
-RECORD = AppPasswordRecord(
-    id=1,
-    account_id=1,
-    owner_id=1,
-    name="phone",
-    scopes=frozenset({Protocol.IMAP}),
-    networks=(),
-    created=0.0,
-    expires=None,
-    ended=None,
-    end_reason=None,
-    generation=1,
-    pepper_version=1,
-    tag=1,
-    hash=Secret("$argon2id$"),
-)
+RECORD = record(1, 1)
 
 
 def play(script: Callable[[Verifier, threading.Event, list[str]], Awaitable[None]]) -> None:

@@ -51,7 +51,7 @@ class LdapBackend:
 
     def connected(self, *, tls: bool) -> list[BackendEvent]:
         if self._starttls and not tls:
-            request = grammar.encode(grammar.EXTENDED_REQUEST, grammar.encode(grammar.REQUEST_NAME, grammar.START_TLS))
+            request = grammar.extended_request(grammar.START_TLS)
             return self._ask("starttls", request, grammar.EXTENDED_RESPONSE, self._may_start_tls)
         return self._log_in()
 
@@ -60,11 +60,9 @@ class LdapBackend:
         self._buffer += data
         try:
             while not self._done:
-                size = grammar.length(self._buffer, 0, MAX_PDU)
-                if size is None or size > len(self._buffer):
+                pdu = grammar.take(self._buffer, MAX_PDU)
+                if pdu is None:
                     break
-                pdu = grammar.parse(bytes(self._buffer[:size]))
-                del self._buffer[:size]
                 happened += self._answer(pdu)
         except BerError as error:
             happened += self._fail(Fault.PROTOCOL, str(error))
@@ -82,7 +80,7 @@ class LdapBackend:
         if pdu.message_id != self._number:
             return self._fail(Fault.PROTOCOL, "it answered what was not asked")
         if pdu.operation != self._expected:
-            if self._login is None and pdu.operation in (grammar.SEARCH_ENTRY, 0x73):
+            if self._login is None and pdu.operation in (grammar.SEARCH_ENTRY, grammar.SEARCH_REFERENCE):
                 return []
             return self._fail(Fault.PROTOCOL, "it answered something else than was asked")
         return self._next(pdu)
@@ -133,7 +131,7 @@ class LdapBackend:
             return self._fail(Fault.TEMPORARY, f"it said {code}")
         if code:
             return self._fail(Fault.CREDENTIAL, f"it refused the Bind as {login.bind_dn}: {code}")
-        request = grammar.encode(grammar.EXTENDED_REQUEST, grammar.encode(grammar.REQUEST_NAME, grammar.WHO_AM_I))
+        request = grammar.extended_request(grammar.WHO_AM_I)
         identity = grammar.control(grammar.PROXIED_AUTHORIZATION, login.authzid.encode())
         return self._ask("who am i", request, grammar.EXTENDED_RESPONSE, self._identified, identity)
 

@@ -115,15 +115,12 @@ class LdapFront:
     def _go_on(self) -> list[FrontEvent]:
         """Act on what is here, up to the next Bind."""
         happened: list[FrontEvent] = []
-        buffer = self._buffer
         try:
             while not self._closed and not self._securing and self._bind is None:
-                size = grammar.length(buffer, 0, MAX_PDU)
-                if size is None or size > len(buffer):
+                pdu = grammar.take(self._buffer, MAX_PDU)
+                if pdu is None:
                     break
-                raw = bytes(buffer[:size])
-                del buffer[:size]
-                happened += self._request(grammar.parse(raw))
+                happened += self._request(pdu)
         except BerError as error:
             happened += self._close(str(error), replies.MALFORMED)
         return happened
@@ -135,14 +132,18 @@ class LdapFront:
             return self._bound(pdu)
         if pdu.operation == grammar.UNBIND:
             return self._close("client unbound")
-        self._requests += 1
-        if self._requests > MAX_REQUESTS:
+        if self._is_one_too_many():
             return self._close("too many requests before login", replies.TOO_MANY_REQUESTS)
         if pdu.operation == grammar.ABANDON:
             return []
         if pdu.operation == grammar.EXTENDED_REQUEST and grammar.request_name(pdu) == grammar.START_TLS:
             return self._start_tls(pdu)
         return [Send(replies.to_request(pdu.message_id, pdu.operation, replies.BIND_FIRST))]
+
+    def _is_one_too_many(self) -> bool:
+        """Count a request."""
+        self._requests += 1
+        return self._requests > MAX_REQUESTS
 
     def _start_tls(self, pdu: Pdu) -> list[FrontEvent]:
         if self._tls or not self._setting.starttls:
@@ -187,8 +188,7 @@ class LdapFront:
 
     def _unbound(self, pdu: Pdu, reply: tuple[int, str]) -> list[FrontEvent]:
         """Refused here, whoever asks. Counted with the other requests: it costs nobody a second."""
-        self._requests += 1
-        if self._requests > MAX_REQUESTS:
+        if self._is_one_too_many():
             return self._close("too many requests before login", replies.TOO_MANY_REQUESTS)
         return [Send(replies.to_request(pdu.message_id, pdu.operation, reply))]
 
@@ -204,6 +204,7 @@ class LdapFront:
         setting = self._setting
         if setting.bind_names and "=" not in typed:
             return typed[:MAX_NAME]
-        if not dn.is_well_formed(typed):
+        login_name = dn.login_name(setting.account_dn, typed, setting.domains)
+        if login_name is None and not dn.is_well_formed(typed):
             return None
-        return (dn.login_name(setting.account_dn, typed, setting.domains) or typed)[:MAX_NAME]
+        return (login_name or typed)[:MAX_NAME]

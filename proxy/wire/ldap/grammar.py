@@ -21,6 +21,7 @@ UNBIND = 0x42
 SEARCH = 0x63
 SEARCH_ENTRY = 0x64
 SEARCH_DONE = 0x65
+SEARCH_REFERENCE = 0x73
 MODIFY = 0x66
 ADD = 0x68
 DELETE = 0x4A
@@ -172,6 +173,16 @@ def parse(raw: bytes) -> Pdu:
     return Pdu(raw, message_id, operation, start, op_start, op_end, controls)
 
 
+def take(buffer: bytearray, limit: int) -> Pdu | None:
+    """The next message, out of the buffer; None until it is whole. BerError as `length` and `parse`."""
+    size = length(buffer, 0, limit)
+    if size is None or size > len(buffer):
+        return None
+    raw = bytes(buffer[:size])
+    del buffer[:size]
+    return parse(raw)
+
+
 def controls(pdu: Pdu) -> list[tuple[bytes, bool, bytes]]:
     """Type, criticality and value of each control (RFC 4511 section 4.1.11).
 
@@ -232,6 +243,11 @@ def message(message_id: int, operation: bytes, *with_controls: bytes) -> bytes:
     """A message around an encoded operation."""
     tail = encode(CONTROLS, *with_controls) if with_controls else b""
     return encode(SEQUENCE, encode_integer(message_id), operation, tail)
+
+
+def extended_request(name: bytes) -> bytes:
+    """An ExtendedRequest without a value."""
+    return encode(EXTENDED_REQUEST, encode(REQUEST_NAME, name))
 
 
 def control(name: bytes, value: bytes) -> bytes:

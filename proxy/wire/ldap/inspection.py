@@ -8,6 +8,7 @@ behind another, or a value that swallows the control that makes the request the 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from proxy.wire.ldap import grammar, replies
 from proxy.wire.ldap.grammar import BerError, Pdu, element, expect
@@ -177,28 +178,27 @@ def _attribute(raw: bytes, at: int, end: int, values: int) -> int:
     return _strings(raw, *_last(raw, at, end, grammar.SET), values)
 
 
-def _modify(raw: bytes, start: int, end: int) -> None:
+def _members(raw: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Bounds of each sequence in the list behind an entry's name: changes, or attributes."""
     _, at = expect(raw, start, end, grammar.OCTETS)
-    start, end = _last(raw, at, end, grammar.SEQUENCE)
-    values = MAX_VALUES
-    for number, (tag, one, stop) in enumerate(grammar.elements(raw, start, end)):
+    for number, (tag, one, stop) in enumerate(grammar.elements(raw, *_last(raw, at, end, grammar.SEQUENCE))):
         if number >= MAX_CHANGES:
             raise _TooLarge
         if tag != grammar.SEQUENCE:
-            raise BerError("not a list of changes")
+            raise BerError("not a list of changes or attributes")
+        yield one, stop
+
+
+def _modify(raw: bytes, start: int, end: int) -> None:
+    values = MAX_VALUES
+    for one, stop in _members(raw, start, end):
         _, at = expect(raw, one, stop, grammar.ENUMERATED)
         values = _attribute(raw, *_last(raw, at, stop, grammar.SEQUENCE), values)
 
 
 def _add(raw: bytes, start: int, end: int) -> None:
-    _, at = expect(raw, start, end, grammar.OCTETS)
-    start, end = _last(raw, at, end, grammar.SEQUENCE)
     values = MAX_VALUES
-    for number, (tag, one, stop) in enumerate(grammar.elements(raw, start, end)):
-        if number >= MAX_CHANGES:
-            raise _TooLarge
-        if tag != grammar.SEQUENCE:
-            raise BerError("not a list of attributes")
+    for one, stop in _members(raw, start, end):
         values = _attribute(raw, one, stop, values)
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.peers.slapd import BASE
+from tests.support.talk import closes
+from tests.wire.ldap.requests import text, tlv
 
 WHOAMI = b"1.3.6.1.4.1.4203.1.11.3"
 STARTTLS = b"1.3.6.1.4.1.1466.20037"
@@ -56,15 +58,6 @@ def tool(where: Where, program: str, *arguments: str, dn: str = "", password: st
     return Done(done.returncode, seen)
 
 
-def ber(tag: int, *parts: bytes) -> bytes:
-    """One element with a definite length."""
-    body = b"".join(parts)
-    if len(body) < 0x80:
-        return bytes((tag, len(body))) + body
-    length = len(body).to_bytes((len(body).bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(length))) + length + body
-
-
 def elements(body: bytes) -> Iterator[tuple[int, bytes]]:
     """The elements that make up `body`: tag and contents."""
     while body:
@@ -76,12 +69,8 @@ def elements(body: bytes) -> Iterator[tuple[int, bytes]]:
         body = body[at + length :]
 
 
-def text(value: str | bytes, tag: int = 0x04) -> bytes:
-    return ber(tag, value.encode() if isinstance(value, str) else value)
-
-
 def control(oid: bytes, *, critical: bool, value: str) -> bytes:
-    return ber(0x30, text(oid), *([ber(0x01, b"\xff")] if critical else []), text(value))
+    return tlv(0x30, text(oid), *([tlv(0x01, b"\xff")] if critical else []), text(value))
 
 
 @dataclass(frozen=True)
@@ -110,8 +99,8 @@ class Ldap:
     def send(self, operation: bytes, controls: Sequence[bytes] = ()) -> None:
         """Send a message with the next id; its answer is for `answer`."""
         self._id += 1
-        number = ber(0x02, self._id.to_bytes(2, "big"))
-        self.socket.sendall(ber(0x30, number, operation, *([ber(0xA0, *controls)] if controls else [])))
+        number = tlv(0x02, self._id.to_bytes(2, "big"))
+        self.socket.sendall(tlv(0x30, number, operation, *([tlv(0xA0, *controls)] if controls else [])))
 
     def answer(self) -> Result:
         """The final result of the latest message."""
@@ -140,31 +129,24 @@ class Ldap:
         return self.ask(bind(dn, password))
 
     def sasl(self, mechanism: str) -> Result:
-        return self.ask(ber(0x60, ber(0x02, b"\x03"), text(""), ber(0xA3, text(mechanism))))
+        return self.ask(tlv(0x60, tlv(0x02, b"\x03"), text(""), tlv(0xA3, text(mechanism))))
 
     def whoami(self, *controls: bytes) -> Result:
         """Result.value is `dn:…`, or empty for anonymous."""
         return self.extended(WHOAMI, *controls)
 
     def extended(self, oid: bytes, *controls: bytes) -> Result:
-        return self.ask(ber(0x77, text(oid, 0x80)), controls)
+        return self.ask(tlv(0x77, text(oid, 0x80)), controls)
 
     def search(self, base: str = BASE, *, equals: tuple[str, str] | None = None) -> Result:
         """The whole tree under `base`: everything, or what has one value of one attribute."""
-        wanted = ANYTHING if equals is None else ber(0xA3, text(equals[0]), text(equals[1]))
+        wanted = ANYTHING if equals is None else tlv(0xA3, text(equals[0]), text(equals[1]))
         return self.ask(search(base, wanted=wanted))
 
     def closed(self, seconds: float = SECONDS) -> bool:
         """Whether the server closes within `seconds` (what it says before does not matter)."""
         self.socket.settimeout(seconds)
-        try:
-            while self.socket.recv(65536):
-                pass
-        except (ConnectionResetError, ssl.SSLEOFError):
-            return True
-        except TimeoutError:
-            return False
-        return True
+        return closes(self.socket)
 
     def close(self) -> None:
         self.socket.close()
@@ -188,21 +170,21 @@ class Ldap:
 
 def bind(dn: str, password: str) -> bytes:
     """A simple BindRequest."""
-    return ber(0x60, ber(0x02, b"\x03"), text(dn), text(password, 0x80))
+    return tlv(0x60, tlv(0x02, b"\x03"), text(dn), text(password, 0x80))
 
 
-ANYTHING = ber(0x87, b"objectClass")
+ANYTHING = tlv(0x87, b"objectClass")
 """The filter (objectClass=*)."""
 
 
 def search(base: str = BASE, *, wanted: bytes = ANYTHING) -> bytes:
     """A SearchRequest for the whole subtree; `wanted` is a filter."""
-    limits = ber(0x02, b"\x00"), ber(0x02, b"\x00"), ber(0x01, b"\x00")
-    return ber(0x63, text(base), ber(0x0A, b"\x02"), ber(0x0A, b"\x00"), *limits, wanted, ber(0x30))
+    limits = tlv(0x02, b"\x00"), tlv(0x02, b"\x00"), tlv(0x01, b"\x00")
+    return tlv(0x63, text(base), tlv(0x0A, b"\x02"), tlv(0x0A, b"\x00"), *limits, wanted, tlv(0x30))
 
 
 def modify(dn: str, attribute: str, value: str | bytes) -> bytes:
     """A ModifyRequest that replaces one attribute."""
-    return ber(
-        0x66, text(dn), ber(0x30, ber(0x30, ber(0x0A, b"\2"), ber(0x30, text(attribute), ber(0x31, text(value)))))
+    return tlv(
+        0x66, text(dn), tlv(0x30, tlv(0x30, tlv(0x0A, b"\2"), tlv(0x30, text(attribute), tlv(0x31, text(value)))))
     )

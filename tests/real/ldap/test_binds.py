@@ -11,9 +11,10 @@ import pytest
 
 from tests.peers.process import wait_until
 from tests.peers.slapd import SERVICE, SERVICE_PASSWORD, USERS, Slapd, person
-from tests.real.ldap.client import Done, Ldap, ber, bind, modify, text, tool
+from tests.real.ldap.client import Done, Ldap, bind, modify, tool
 from tests.real.ldap.conftest import direct, front, logged_in, mint
 from tests.support.sidegate import PORTAL_URL, Sidegate
+from tests.wire.ldap.requests import text, tlv
 
 pytestmark = pytest.mark.real
 
@@ -110,8 +111,8 @@ def test_nothing_in_the_clear(gate: Sidegate) -> None:
 def test_nothing_behind_starttls(gate: Sidegate) -> None:
     """What was sent in the clear together with StartTLS is not run behind it."""
     client = Ldap(front(gate, "none"))
-    starttls = ber(0x30, ber(0x02, b"\1"), ber(0x77, text("1.3.6.1.4.1.1466.20037", 0x80)))
-    client.socket.sendall(starttls + ber(0x30, ber(0x02, b"\2"), bind(ALICE, "x")))
+    starttls = tlv(0x30, tlv(0x02, b"\1"), tlv(0x77, text("1.3.6.1.4.1.1466.20037", 0x80)))
+    client.socket.sendall(starttls + tlv(0x30, tlv(0x02, b"\2"), bind(ALICE, "x")))
     assert client.closed()
 
 
@@ -162,7 +163,7 @@ def test_a_session_per_person(gate: Sidegate) -> None:
 def test_requests_behind_a_bind_wait_for_it(gate: Sidegate) -> None:
     client = logged_in(gate)
     client.send(bind(BOB, mint(gate, "bob")))
-    client.send(ber(0x77, text("1.3.6.1.4.1.4203.1.11.3", 0x80)))
+    client.send(tlv(0x77, text("1.3.6.1.4.1.4203.1.11.3", 0x80)))
     assert client.message()[1] == 0x61
     assert client.answer().value == f"dn:{BOB}"
 
@@ -183,7 +184,7 @@ def test_sessions_list(gate: Sidegate) -> None:
     assert client.bind(ALICE, gate.mint("alice@example.org", app, "--scope", "ldap")).code == 0
     (row,) = [row for row in gate.json("sessions", "list", "alice@example.org") if row["id"] not in known]
     assert (row["protocol"], row["account"], row["app_password"]) == ("ldap", "alice@example.org", app)
-    client.send(ber(0x42))  # Unbind has no answer
+    client.send(tlv(0x42))  # Unbind has no answer
     assert client.closed()
     wait_until(lambda: row["id"] not in [one["id"] for one in gate.json("sessions", "list")], "the session is over", 10)
 

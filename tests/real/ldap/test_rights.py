@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from tests.peers.slapd import PEOPLE, SERVICE, USERS, Slapd, person
-from tests.real.ldap.client import PROXIED_AUTHORIZATION, Ldap, Result, ber, control, modify, search, text, tool
+from tests.real.ldap.client import PROXIED_AUTHORIZATION, Ldap, Result, control, modify, search, tool
 from tests.real.ldap.conftest import direct, front, logged_in, mint
 from tests.support.sidegate import Sidegate
+from tests.wire.ldap.requests import text, tlv
 
 pytestmark = pytest.mark.real
 
@@ -78,17 +79,17 @@ ASSERTION = b"1.3.6.1.1.12"
 def ways_to_guess(password: str) -> dict[str, tuple[bytes, list[bytes]]]:
     """Name -> a search under alice's entry, and its controls, that slapd answers by whether it is her password."""
     plain = search(ALICE)
-    exact = ber(0xA3, text("userPassword"), text(password))
-    untyped = ber(0xA9, text(OCTET_STRING_MATCH, 0x81), text(password, 0x83))
-    typed = ber(0xA9, text(OCTET_STRING_MATCH, 0x81), text("userPassword", 0x82), text(password, 0x83))
-    critical = ber(0x01, b"\xff")
+    exact = tlv(0xA3, text("userPassword"), text(password))
+    untyped = tlv(0xA9, text(OCTET_STRING_MATCH, 0x81), text(password, 0x83))
+    typed = tlv(0xA9, text(OCTET_STRING_MATCH, 0x81), text("userPassword", 0x82), text(password, 0x83))
+    critical = tlv(0x01, b"\xff")
     return {
         "filter": (search(ALICE, wanted=exact), []),
-        "inner filter": (search(ALICE, wanted=ber(0xA0, ber(0xA2, ber(0xA2, exact)))), []),
+        "inner filter": (search(ALICE, wanted=tlv(0xA0, tlv(0xA2, tlv(0xA2, exact)))), []),
         "matching rule of the attribute": (search(ALICE, wanted=typed), []),
         "matching rule of any attribute": (search(ALICE, wanted=untyped), []),
-        "assertion control": (plain, [ber(0x30, text(ASSERTION), critical, text(exact))]),
-        "assertion control of any attribute": (plain, [ber(0x30, text(ASSERTION), critical, text(untyped))]),
+        "assertion control": (plain, [tlv(0x30, text(ASSERTION), critical, text(exact))]),
+        "assertion control of any attribute": (plain, [tlv(0x30, text(ASSERTION), critical, text(untyped))]),
     }
 
 
@@ -115,7 +116,7 @@ def test_no_password_by_renaming(own: Callable[..., tuple[Slapd, Sidegate]]) -> 
     slapd.config.write_text(rules.replace(last, may))
     slapd.start()
     client = logged_in(gate)
-    renamed = client.ask(ber(0x6C, text(ALICE), text("uid=alice+userPassword=second"), ber(0x01, b"\0")))
+    renamed = client.ask(tlv(0x6C, text(ALICE), text("uid=alice+userPassword=second"), tlv(0x01, b"\0")))
     there = tool(direct(slapd), "ldapwhoami", dn=f"uid=alice+userPassword=second,{PEOPLE}", password="second")
     assert (renamed.code, there.code) == (53, 49)
 
