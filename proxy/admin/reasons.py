@@ -75,6 +75,14 @@ WORDS: dict[Reason, Words] = {
         "the program tried to log in without TLS",
         "Turn on SSL/TLS or STARTTLS in it. What it sent in the clear should be revoked.",
     ),
+    Reason.SERVICE_NETWORK: Words(
+        "a Bind as a service of service_accounts, from none of its networks",
+        "If the service is there, add its network to service_accounts; else find out who knows its password.",
+    ),
+    Reason.SERVICE_REFUSED: Words(
+        "the directory refused the Bind of a service that sidegate passes through",
+        "Correct the service's password where it is configured, or its entry in the directory.",
+    ),
     Reason.STORE_UNAVAILABLE: Words(
         "sidegate's store did not answer", _OURS + "See sidegate's log and `sidegate doctor`."
     ),

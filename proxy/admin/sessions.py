@@ -69,7 +69,7 @@ async def cut(
     chosen = [session for session in desk.sessions if _matches(session, target, app_password, session_id)]
     if not chosen:
         raise NotFound("no live session matches; `sidegate sessions list` shows them")
-    names = {session.app_password_id: session.app_password for session in chosen}
+    names = {s.app_password_id: s.app_password for s in chosen if s.app_password is not None}
     if app_password is not None and len(names) > 1:
         owners = sorted({session.account for session in chosen})
         if len(owners) == 1:
@@ -78,7 +78,7 @@ async def cut(
 
     def write(c: Connection) -> None:
         owner = accounts.by_id(c, chosen[0].account_id)
-        name = names[chosen[0].app_password_id] if len(names) == 1 else None
+        name = next(iter(names.values())) if len(names) == 1 else None
         note(c, desk, actor, Event.SESSIONS_CUT, owner, app_password=name, detail=f"sessions={len(chosen)}")
 
     await desk.store.write(write, urgent=True)
@@ -92,6 +92,11 @@ async def cut(
 def _matches(session: Session, account_id: int | None, app_password: str | None, session_id: str | None) -> bool:
     return (
         (account_id is None or session.account_id == account_id)
-        and (app_password is None or app_password in (session.app_password, str(session.app_password_id)))
+        and (app_password is None or _is_with(session, app_password))
         and (session_id is None or session.id == session_id)
     )
+
+
+def _is_with(session: Session, app_password: str) -> bool:
+    """By name or id. A service has neither."""
+    return session.app_password is not None and app_password in (session.app_password, str(session.app_password_id))

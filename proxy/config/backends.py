@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from proxy.config import files, values
+from proxy.config import directories, files, values
 from proxy.config.document import Node, Scalar
 from proxy.config.reader import Bad, Section, section
 from proxy.config.settings import Address, Backend, BackendTls, ClientAddress, Login, Strategy
-from proxy.domain import dn
 from proxy.domain.model import Protocol
 from proxy.domain.secret import Secret
 
 LATER_STRATEGIES = ("service_identity",)
-LATER_BACKEND_KEYS = ("service_accounts",)
 MAIL_PROTOCOLS = (Protocol.IMAP, Protocol.SMTP)
 
 SPEAKS: dict[Strategy, tuple[Protocol, ...]] = {
@@ -83,7 +81,7 @@ def read_all(top: Section, domains: tuple[str, ...], *, certificates: bool, secr
 def _backend(
     name: str, node: Node, path: str, top: Section, domains: tuple[str, ...], *, certificates: bool, secrets: bool
 ) -> Backend | None:
-    here = section(node, path, top.problems, "backend", LATER_BACKEND_KEYS)
+    here = section(node, path, top.problems, "backend")
     if here is None:
         return None
     speaks = here.required("protocol", values.one_of(Protocol), Protocol.IMAP, "write imap, smtp or ldap")
@@ -94,7 +92,7 @@ def _backend(
     insecure = here.get("insecure", values.flag, False)
     _check_protection(here, speaks, tls, addresses, insecure=insecure)
     login = _login(here, speaks, secrets=secrets)
-    account_dn = _account_dn(here, domains, login) if speaks is Protocol.LDAP else _no_directory(here)
+    account_dn = directories.account_dn(here, domains, login) if speaks is Protocol.LDAP else directories.none(here)
     return Backend(
         name=name,
         protocol=speaks,
@@ -108,6 +106,7 @@ def _backend(
         insecure=insecure,
         account_dn=account_dn,
         bind_names=here.get("bind_names", values.flag, False),
+        service_accounts=directories.service_accounts(here, account_dn, login),
     )
 
 
@@ -121,28 +120,6 @@ def _username(here: Section, speaks: Protocol, domains: tuple[str, ...], login: 
     if wrong is not None and login.strategy is not Strategy.STATIC:
         here.fail("username", wrong)
     return username
-
-
-def _account_dn(here: Section, domains: tuple[str, ...], login: Login) -> str:
-    """The DN template of an LDAP backend; empty, and an error recorded, where it is missing or wrong."""
-    written = here.required("account_dn", values.account_dn, "", "write uid={local},ou=people,dc=example,dc=org")
-    if not written:
-        return ""
-    template = dn.Template(written)
-    if len(domains) > 1 and template.variables == {"{local}"}:
-        here.fail("account_dn", "gives alice of every domain one DN; with several domains write {account} or {domain}")
-    elif template.matches(login.bind_dn) is not None:
-        # Whoever has that account would speak for everybody.
-        message = "makes login.bind_dn an account's; move the service out of there, such as to ou=services"
-        here.fail("account_dn", message)
-    return written
-
-
-def _no_directory(here: Section) -> str:
-    for key in ("account_dn", "bind_names"):
-        if key in here:
-            here.fail(key, "is for ldap only; remove it")
-    return ""
 
 
 def _check_protection(

@@ -47,6 +47,7 @@ KEYS: Table[str, tuple[str, ...]] = {
         "username",
         "account_dn",
         "bind_names",
+        "service_accounts",
         "client_address",
         "login",
     ),
@@ -61,6 +62,7 @@ KEYS: Table[str, tuple[str, ...]] = {
         "audience",
         "bind_dn",
     ),
+    "service_account": ("dn", "networks"),
     "directory": ("type",),
     "policy": ("app_password_limit", "app_password_max_age", "account_passwords_on_fronts", "audit_keep"),
     "limits": (

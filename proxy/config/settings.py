@@ -8,6 +8,7 @@ from pathlib import Path
 
 from proxy.domain.gatekeeper import Rules
 from proxy.domain.model import Protocol
+from proxy.domain.networks import NetworkSet
 from proxy.domain.secret import Secret
 
 
@@ -101,6 +102,14 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """LDAP: the DN of a program's own account, whose Bind from these networks is passed through."""
+
+    dn: str
+    networks: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Backend:
     """The server behind a front."""
 
@@ -121,6 +130,7 @@ class Backend:
     """LDAP: a domain.dn.Template, the DN of an account."""
     bind_names: bool = False
     """LDAP: clients may bind with a login name in place of a DN, as with Active Directory."""
+    service_accounts: tuple[ServiceAccount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,4 +195,15 @@ class Config:
             frozenset(self.domains),
             self.limits.sessions_per_app_password,
             self.limits.sessions_per_account,
+            {
+                name: {service.dn: NetworkSet(service.networks) for service in backend.service_accounts}
+                for name, backend in self.backends.items()
+                if backend.service_accounts
+            },
         )
+
+    def shared_networks(self) -> tuple[str, ...]:
+        """Networks where many accounts' programs are: limits count by account there. Services are such programs."""
+        services = (service for backend in self.backends.values() for service in backend.service_accounts)
+        networks = (network for service in services for network in service.networks)
+        return tuple(dict.fromkeys((*self.limits.shared_networks, *networks)))

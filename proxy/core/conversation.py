@@ -16,7 +16,14 @@ from proxy.core.decide import Decider, Decision, Finding
 from proxy.core.memory import Memory
 from proxy.core.reports import Reports
 from proxy.core.tasks import Tasks
-from proxy.domain.backend_login import BackendLogin, BearerLogin, PlainLogin, ProxiedLogin, XclientLogin
+from proxy.domain.backend_login import (
+    BackendLogin,
+    BearerLogin,
+    PlainLogin,
+    ProxiedLogin,
+    ServiceLogin,
+    XclientLogin,
+)
 from proxy.domain.limits import RefusalLimiter
 from proxy.domain.login_names import canonical
 from proxy.domain.model import (
@@ -24,11 +31,13 @@ from proxy.domain.model import (
     AppPassword,
     BearerToken,
     ClientInfo,
+    Credential,
     LoginAttempt,
+    ServiceBind,
 )
 from proxy.domain.secret import Secret
-from proxy.domain.session_table import Session, SessionTable
-from proxy.domain.verdicts import Accepted, Reason, Refused, Unavailable
+from proxy.domain.session_table import NOBODY, Session, SessionTable
+from proxy.domain.verdicts import Accepted, PassThrough, Reason, Refused, Unavailable
 from proxy.link.messages import (
     Accept,
     Ask,
@@ -228,6 +237,13 @@ class Conversation:
             )
             self._reports.accepted(finding, decision)
             return
+        if isinstance(decision, PassThrough):
+            if peer.closed:
+                self._table.end(ask.session_id)
+                return
+            login = _on_the_wire(ServiceLogin(decision.service, Secret("")))
+            peer.send(Accept(ask.question, ask.session_id, NOBODY, NOBODY, 0, login))
+            return
         limited = isinstance(decision, Refused) and self._limit(finding)
         peer.send(Refuse(ask.question, Reason.LIMITED if limited else decision.reason))
         self._reports.refused(finding, decision, limited=limited)
@@ -249,7 +265,11 @@ class Conversation:
             return None
         program = claims.program(ask.program)
         client = ClientInfo(ask.address, ask.port, ask.local_address, ask.local_port, ask.tls, program)
-        secret = Secret(ask.secret)
+        credential: Credential | ServiceBind
+        if ask.service:
+            credential = ServiceBind()
+        else:
+            credential = BearerToken(Secret(ask.secret)) if ask.bearer else AppPassword(Secret(ask.secret))
         attempt = LoginAttempt(
             session_id=ask.session_id,
             protocol=front.protocol,
@@ -257,7 +277,7 @@ class Conversation:
             backend=front.backend,
             login_name=ask.login_name,
             authzid=ask.authzid,
-            credential=BearerToken(secret) if ask.bearer else AppPassword(secret),
+            credential=credential,
             mechanism=ask.mechanism,
             client=client,
         )
@@ -330,3 +350,5 @@ def _on_the_wire(login: BackendLogin) -> LoginSetting:
             return LoginSetting("xclient", "", user, "")
         case ProxiedLogin(bind_dn, password, authzid):
             return LoginSetting("proxied", authzid, bind_dn, password.reveal())
+        case ServiceLogin(dn, password):
+            return LoginSetting("service", "", dn, password.reveal())

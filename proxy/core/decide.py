@@ -21,9 +21,9 @@ from proxy.core.verifying import Busy, Verifier
 from proxy.domain import app_passwords as secrets
 from proxy.domain import gatekeeper
 from proxy.domain.gatekeeper import LiveSessions, Rules
-from proxy.domain.model import Account, AppPassword, AppPasswordRecord, LoginAttempt
-from proxy.domain.session_table import Session, SessionTable
-from proxy.domain.verdicts import Accepted, Reason, Refused, Unavailable
+from proxy.domain.model import Account, AppPassword, AppPasswordRecord, LoginAttempt, ServiceBind
+from proxy.domain.session_table import NOBODY, Session, SessionTable
+from proxy.domain.verdicts import Accepted, PassThrough, Reason, Refused, Unavailable
 from proxy.store import candidates
 from proxy.store.errors import StoreUnavailable
 from proxy.store.threads import StoreThreads
@@ -33,7 +33,9 @@ MAX_LOOKING = 512
 MAX_ROUNDS = 8
 """Look-ups for one login while something changes under it; then the answer is busy."""
 
-Decision = Accepted | Refused | Unavailable
+_ID_TAKEN = Unavailable(Reason.INTERNAL_ERROR, "a front worker used a session id twice")
+
+Decision = Accepted | PassThrough | Refused | Unavailable
 
 
 @dataclass(slots=True)
@@ -83,6 +85,8 @@ class Decider:
     def at_once(self, finding: Finding) -> Decision | None:
         """The verdict, if nothing has to be looked up: no thread, no SQL. None: ask `by_looking_up`."""
         attempt = finding.attempt
+        if isinstance(attempt.credential, ServiceBind):
+            return self._pass_through(finding)
         name = gatekeeper.name_to_look_up(attempt, self.rules)
         if isinstance(name, Refused):
             return name
@@ -148,10 +152,8 @@ class Decider:
         if record is None:
             return self._weigh(finding, LiveSessions(0, 0))
         live = LiveSessions(self._table.count_app_password(record.id), self._table.count_account(account.id))
-        try:
-            self._table.register(self._session(finding, account, record))
-        except ValueError:
-            return Unavailable(Reason.INTERNAL_ERROR, "a front worker used a session id twice")
+        if not self._register(self._session(finding, account, record)):
+            return _ID_TAKEN
         decision: Decision | None = None
         try:
             decision = self._weigh(finding, live)
@@ -159,6 +161,21 @@ class Decider:
             if not isinstance(decision, Accepted):
                 self._table.end(finding.attempt.session_id)
         return decision
+
+    def _pass_through(self, finding: Finding) -> Decision:
+        attempt = finding.attempt
+        decision = gatekeeper.pass_through(attempt, self.rules)
+        if isinstance(decision, PassThrough) and not self._register(self._session(finding, decision.service, None)):
+            return _ID_TAKEN
+        return decision
+
+    def _register(self, session: Session) -> bool:
+        """False: its id is taken."""
+        try:
+            self._table.register(session)
+        except ValueError:
+            return False
+        return True
 
     def _weigh(self, finding: Finding, live: LiveSessions) -> Decision:
         attempt = finding.attempt
@@ -178,16 +195,17 @@ class Decider:
         except CannotName as error:
             return Unavailable(Reason.INTERNAL_ERROR, str(error))
 
-    def _session(self, finding: Finding, account: Account, record: AppPasswordRecord) -> Session:
+    def _session(self, finding: Finding, account: Account | str, record: AppPasswordRecord | None) -> Session:
+        """Of an account, or of a service: then its DN, and no app password."""
         attempt = finding.attempt
         return Session(
             id=attempt.session_id,
             worker=finding.worker,
-            account_id=account.id,
-            account=account.address,
-            app_password_id=record.id,
-            app_password=record.name,
-            generation=record.generation,
+            account_id=NOBODY if isinstance(account, str) else account.id,
+            account=account if isinstance(account, str) else account.address,
+            app_password_id=NOBODY if record is None else record.id,
+            app_password=None if record is None else record.name,
+            generation=0 if record is None else record.generation,
             protocol=attempt.protocol,
             backend=attempt.backend,
             client=attempt.client,

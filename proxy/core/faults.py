@@ -11,6 +11,7 @@ FAULT_REASONS: dict[str, Reason] = {
     Fault.TEMPORARY: Reason.BACKEND_UNAVAILABLE,
     Fault.CREDENTIAL: Reason.BACKEND_REFUSED_US,
     Fault.UNKNOWN_ACCOUNT: Reason.BACKEND_UNKNOWN_ACCOUNT,
+    Fault.SERVICE: Reason.SERVICE_REFUSED,
 }
 
 CURES: dict[str, str] = {

@@ -9,6 +9,7 @@ from proxy.link.messages import (
     FrontSetting,
     LimitSetting,
     Reload,
+    ServiceSetting,
     TlsFiles,
     Welcome,
 )
@@ -56,6 +57,7 @@ def _backends(config: Config) -> list[BackendSetting]:
             backend.account_dn,
             backend.bind_names,
             list(config.domains) if backend.account_dn else [],
+            [ServiceSetting(service.dn, list(service.networks)) for service in backend.service_accounts],
         )
         for backend in config.backends.values()
     ]
@@ -68,5 +70,5 @@ def _limits(config: Config) -> LimitSetting:
         login_timeout=limits.login_timeout,
         refusals_per_connection=limits.refusals_per_connection,
         connections_per_network=limits.connections_per_network,
-        shared_networks=list(limits.shared_networks),
+        shared_networks=list(config.shared_networks()),
     )

@@ -236,12 +236,23 @@ class Reports:
             backend_address=session.backend_address,
             session=session.id,
         )
-        self._behind.used(session.app_password_id, self._use(session))
+        if session.app_password is None:
+            self._behind.audit(
+                AuditEvent(
+                    time=self._clock(),
+                    event=Event.SERVICE_PASSED,
+                    actor="client",
+                    account=session.account,
+                    protocol=session.protocol,
+                    network=network_of(session.client.address),
+                )
+            )
+        self._used(session)
 
     def ended(self, session: Session, message: Ended) -> None:
         """A registered session is over, or came to nothing."""
         if message.messages or message.recipients:
-            self._behind.used(session.app_password_id, self._use(session), message.messages, message.recipients)
+            self._used(session, message.messages, message.recipients)
         if session.live:
             _log.info(
                 "session ended",
@@ -271,7 +282,7 @@ class Reports:
 
     def program(self, session: Session) -> None:
         """A running session told what program it is."""
-        self._behind.used(session.app_password_id, self._use(session))
+        self._used(session)
 
     def _came_to_nothing(self, session: Session, message: Ended) -> None:
         fault = message.fault
@@ -292,8 +303,11 @@ class Reports:
         )
         if fault is None or reason is None:
             return
+        if session.app_password is None and fault == Fault.SERVICE:
+            return
         self._backend_fault(session, fault, message.detail)
-        self._remember(session.account_id, reason, session.protocol, session.client, session.app_password_id)
+        if session.app_password is not None:
+            self._remember(session.account_id, reason, session.protocol, session.client, session.app_password_id)
 
     # ---- backends ----------------------------------------------------------------------------
 
@@ -355,8 +369,11 @@ class Reports:
     def _print(self, typed: str) -> str:
         return hmac.digest(self._key, typed.encode("utf-8", "surrogatepass"), "sha256")[:6].hex()
 
-    def _use(self, session: Session) -> LastUse:
-        return LastUse(self._clock(), session.client.address, session.protocol, session.program)
+    def _used(self, session: Session, messages: int = 0, recipients: int = 0) -> None:
+        """A service has no app password."""
+        if session.app_password is not None:
+            use = LastUse(self._clock(), session.client.address, session.protocol, session.program)
+            self._behind.used(session.app_password_id, use, messages, recipients)
 
 
 def _event_of(reason: str) -> Event:

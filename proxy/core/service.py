@@ -18,7 +18,7 @@ from proxy.admin.desk import Desk, StillOpen
 from proxy.backends import strategy
 from proxy.backends.keys import Keys
 from proxy.config import ConfigErrors, load
-from proxy.config.settings import Config, Limits
+from proxy.config.settings import Config
 from proxy.core import expiry, front_settings, retention, takeover, write_behind
 from proxy.core.census import CensusTaker
 from proxy.core.conversation import Conversation
@@ -79,7 +79,7 @@ class Service:
             memory=self._memory,
             table=self._table,
             reports=self._reports,
-            limiter=_limiter(config.limits),
+            limiter=_limiter(config),
             monotonic=time.monotonic,
         )
         self._link = LinkServer(loop, config.run_dir / "link.sock", self._conversation, uids(config))
@@ -148,13 +148,14 @@ class Service:
                 _log.warning("this change of the configuration needs a restart", key=fixed)
         for warning in config.warnings:
             _log.warning("configuration", warning=warning)
-        if config.limits != self._config.limits:
-            self._conversation.limiter = _limiter(config.limits)
+        if (config.limits, config.shared_networks()) != (self._config.limits, self._config.shared_networks()):
+            self._conversation.limiter = _limiter(config)
         self._config = config
         self._configure(config)
         self._link.to_fronts(front_settings.reload(config))
         _log.info("configuration reloaded", path=str(config.path))
         self._tasks.spawn(self._record_reload())
+        self._tasks.spawn(self._cut_unlisted())
 
     def _configure(self, config: Config) -> None:
         limits = config.limits
@@ -163,7 +164,7 @@ class Service:
         self._decider.strategies = {
             name: strategy.make(backend, self._keys, time.time) for name, backend in config.backends.items()
         }
-        self._reports.configure(limits.shaped_per_network, limits.window, limits.shared_networks)
+        self._reports.configure(limits.shaped_per_network, limits.window, config.shared_networks())
 
     async def _record_reload(self) -> None:
         event = AuditEvent(time=time.time(), event=Event.CONFIG_RELOADED, actor="sidegate")
@@ -171,6 +172,19 @@ class Service:
             await self._store.write(audit.append, self._config.node, [event])
         except StoreUnavailable as error:
             _log.error("the reload is not in the audit", reason=str(error))
+
+    async def _cut_unlisted(self) -> None:
+        """End the sessions of services that the configuration does not let pass any more."""
+        services = self._decider.rules.services
+        ids = [
+            session.id
+            for session in self._table
+            if session.app_password is None
+            and session.client.address not in services.get(session.backend, {}).get(session.account, ())
+        ]
+        if ids:
+            with contextlib.suppress(StillOpen):  # the cutter has said which process
+                _log.info("services not listed any more are cut", sessions_cut=await self._cutter.cut(sessions=ids))
 
     def _distrust(self) -> None:
         """A write whose caller gave up was done after all, perhaps a revoke that nobody cuts for."""
@@ -244,7 +258,8 @@ class _Embedded(uvicorn.Server):
         yield
 
 
-def _limiter(limits: Limits) -> RefusalLimiter:
+def _limiter(config: Config) -> RefusalLimiter:
+    limits = config.limits
     return RefusalLimiter(
         LimitRules(
             shaped_per_network=limits.shaped_per_network,
@@ -252,7 +267,7 @@ def _limiter(limits: Limits) -> RefusalLimiter:
             window=limits.window,
             penalty=limits.penalty,
             penalty_max=limits.penalty_max,
-            shared_networks=limits.shared_networks,
+            shared_networks=config.shared_networks(),
         )
     )
 

@@ -11,7 +11,7 @@ from proxy import logs
 from proxy.core import claims
 from proxy.core.cutting import Cutter
 from proxy.domain.model import Account, AppPasswordRecord, ClientInfo, Protocol
-from proxy.domain.session_table import Session, SessionTable
+from proxy.domain.session_table import NOBODY, Session, SessionTable
 from proxy.link.messages import LiveSession
 from proxy.link.server import Peer
 from proxy.store import accounts, app_passwords
@@ -28,7 +28,8 @@ _log = logs.get("core")
 
 
 def register(table: SessionTable, peer: Peer, live: list[LiveSession]) -> tuple[list[Session], list[str]]:
-    """Enter a worker's sessions; those that cannot be ours come back as ids to cut.
+    """Enter a worker's sessions; those that cannot be ours come back as ids to cut. So do services: they have no row in
+    the store by which they could be known again, and bind anew.
 
     Entered before the store is read: a cut that comes meanwhile names them too, and waits behind the Welcome.
     """
@@ -47,6 +48,7 @@ def register(table: SessionTable, peer: Peer, live: list[LiveSession]) -> tuple[
 async def stale(store: StoreThreads, sessions: list[Session]) -> list[str]:
     """Ids of the sessions whose account or app password is not what it was. Others that have no names yet get them."""
     ids: list[str] = []
+    sessions = [session for session in sessions if session.account_id != NOBODY]
     for start in range(0, len(sessions), SLICE):
         part = sessions[start : start + SLICE]
         in_force = await store.read(app_passwords.in_force, {s.app_password_id for s in part})
@@ -104,6 +106,8 @@ def _from_before(live: LiveSession, worker: int) -> Session:
     """ValueError if it cannot be ours."""
     if not claims.is_address(live.address):
         raise ValueError("not an address")
+    if live.account_id == NOBODY:
+        raise ValueError("nobody's")
     program = claims.program(live.program)
     return Session(
         id=live.session_id,

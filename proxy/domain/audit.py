@@ -31,6 +31,8 @@ class Event(StrEnum):
     APP_PASSWORD_EXPIRED = "app_password_expired"
     SESSIONS_CUT = "sessions_cut"
     LOGIN_ACCEPTED = "login_accepted"
+    SERVICE_PASSED = "service_passed"
+    """The directory took the Bind of a listed service; `account` is its DN."""
     LOGIN_REFUSED = "login_refused"
     LOGINS_REFUSED = "logins_refused"
     """Refusals of one network in one minute, unshaped or over a limit; `detail` has the count."""

@@ -41,4 +41,13 @@ class ProxiedLogin:
     """The account's authzId (RFC 4513 section 5.2.1.8): `dn:uid=alice,ou=people,dc=example,dc=org`."""
 
 
-BackendLogin = PlainLogin | BearerLogin | XclientLogin | ProxiedLogin
+@dataclass(frozen=True, slots=True)
+class ServiceLogin:
+    """LDAP: the simple Bind of a listed service DN, passed through. The only login made of what a client sent."""
+
+    dn: str
+    password: Secret
+    """Empty in the core, which never has it."""
+
+
+BackendLogin = PlainLogin | BearerLogin | XclientLogin | ProxiedLogin | ServiceLogin

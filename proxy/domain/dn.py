@@ -79,7 +79,8 @@ def parse(text: str) -> Dn | Unmatchable | None:
         position += 1
 
 
-def _comparable(text: str) -> Dn | None:
+def comparable(text: str) -> Dn | None:
+    """The components of a DN that can be compared with others; None for any other text."""
     parsed = parse(text)
     return parsed if isinstance(parsed, tuple) else None
 
@@ -122,7 +123,7 @@ class Template:
 
     def __init__(self, text: str) -> None:
         """Raises ValueError, whose text finishes the sentence `account_dn: …`."""
-        rdns = _comparable(text)
+        rdns = comparable(text)
         if rdns is None:
             raise ValueError("is no DN that can be compared; write uid={local},ou=people,dc=example,dc=org")
         values = [value for rdn in rdns for _, value in rdn if value in VARIABLES]
@@ -144,7 +145,7 @@ class Template:
 
     def matches(self, dn: str) -> dict[str, str] | None:
         """The value of each variable (`{local}`: `alice`), normalised, if `dn` has this form; else None."""
-        rdns = _comparable(dn)
+        rdns = comparable(dn)
         if rdns is None or len(rdns) != len(self._rdns):
             return None
         found: dict[str, str] = {}

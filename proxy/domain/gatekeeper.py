@@ -6,14 +6,14 @@ speaks for or against the login is weighed here, and nothing else in sidegate bu
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from proxy.domain.backend_login import BackendLogin
 from proxy.domain.login_names import canonical, domain_of
-from proxy.domain.model import Account, AppPasswordRecord, BearerToken, EndReason, LoginAttempt
+from proxy.domain.model import Account, AppPasswordRecord, BearerToken, EndReason, LoginAttempt, Protocol
 from proxy.domain.networks import NetworkSet
-from proxy.domain.verdicts import Accepted, Reason, Refused
+from proxy.domain.verdicts import Accepted, PassThrough, Reason, Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Rules:
     domains: frozenset[str]
     sessions_per_app_password: int
     sessions_per_account: int
+    services: Mapping[str, Mapping[str, NetworkSet]] = field(default_factory=dict)
+    """By backend: the service DNs that pass, each with the networks it may come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,14 @@ def name_to_look_up(attempt: LoginAttempt, rules: Rules) -> str | Refused:
         return Refused(Reason.BEARER_UNSUPPORTED)
     name = canonical(attempt.login_name, rules.default_domain)
     return name if name is not None else Refused(Reason.BAD_LOGIN_NAME)
+
+
+def pass_through(attempt: LoginAttempt, rules: Rules) -> PassThrough | Refused:
+    """The verdict on a Bind as a service DN: which, and from where. The directory still has to take its password."""
+    networks = rules.services.get(attempt.backend, {}).get(attempt.login_name)
+    if attempt.protocol is not Protocol.LDAP or networks is None or attempt.client.address not in networks:
+        return Refused(Reason.SERVICE_NETWORK)
+    return PassThrough(attempt.login_name)
 
 
 def decide(

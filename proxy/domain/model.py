@@ -130,6 +130,12 @@ class BearerToken:
     token: Secret
 
 
+@dataclass(frozen=True, slots=True)
+class ServiceBind:
+    """An LDAP Bind as a listed service DN, which is the attempt's login name. What proves it is the directory's to
+    check, and never comes here."""
+
+
 Credential = AppPassword | BearerToken
 
 
@@ -144,7 +150,7 @@ class LoginAttempt:
     login_name: str
     authzid: str
     """Empty when the client sent none."""
-    credential: Credential
+    credential: Credential | ServiceBind
     mechanism: str
     """LOGIN, PLAIN, … in Dovecot's vocabulary, for the log."""
     client: ClientInfo

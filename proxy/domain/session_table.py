@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from proxy.domain.model import ClientInfo, Protocol
 
+NOBODY = 0
+"""Stands for the account and the app password of a session that has none. The store counts from 1."""
+
 
 @dataclass(slots=True)
 class Session:
@@ -19,7 +22,8 @@ class Session:
     account_id: int
     account: str
     app_password_id: int
-    app_password: str
+    app_password: str | None
+    """None: a service that was passed through. Its `account` is its DN, and both ids are NOBODY."""
     generation: int
     protocol: Protocol
     backend: str

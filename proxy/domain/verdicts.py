@@ -39,6 +39,10 @@ class Reason(StrEnum):
     LIMITED = "limited"
     TOO_MANY_SESSIONS = "too_many_sessions"
     TLS_REQUIRED = "tls_required"
+    SERVICE_NETWORK = "service_network"
+    """A Bind as a listed service DN from none of its networks."""
+    SERVICE_REFUSED = "service_refused"
+    """The directory refused the Bind of a listed service DN."""
     STORE_UNAVAILABLE = "store_unavailable"
     CORE_UNAVAILABLE = "core_unavailable"
     BACKEND_UNAVAILABLE = "backend_unavailable"
@@ -65,6 +69,8 @@ SHOWN: dict[Reason, Shown] = {
     Reason.LIMITED: Shown.LIMITED,
     Reason.TOO_MANY_SESSIONS: Shown.LIMITED,
     Reason.TLS_REQUIRED: Shown.TLS_FIRST,
+    Reason.SERVICE_NETWORK: Shown.NOT_APP_PASSWORD,
+    Reason.SERVICE_REFUSED: Shown.NOT_ACCEPTED,
     Reason.STORE_UNAVAILABLE: Shown.UNAVAILABLE,
     Reason.CORE_UNAVAILABLE: Shown.UNAVAILABLE,
     Reason.BACKEND_UNAVAILABLE: Shown.UNAVAILABLE,
@@ -103,7 +109,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class PassThrough:
-    """A listed LDAP service DN: relay this one Bind (a later issue)."""
+    """A listed LDAP service DN: relay this one Bind, and then what a service may do. Only the gatekeeper builds one."""
+
+    service: str
+    """The DN, as the configuration has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from proxy.domain.app_passwords import normalize
-from proxy.domain.backend_login import BackendLogin, BearerLogin, PlainLogin, ProxiedLogin, XclientLogin
-from proxy.domain.model import BearerToken
+from proxy.domain.backend_login import (
+    BackendLogin,
+    BearerLogin,
+    PlainLogin,
+    ProxiedLogin,
+    ServiceLogin,
+    XclientLogin,
+)
+from proxy.domain.model import AppPassword, BearerToken
 from proxy.domain.secret import Secret
 from proxy.domain.verdicts import SHOWN, Reason, Shown
 from proxy.fronts.login import BackendConnection, LoggedIn, Outcome
@@ -25,7 +32,7 @@ if TYPE_CHECKING:
 class PendingAttempt:
     """Between a client's Attempt and our answer. Ends with connection.accepted() or connection.refused(), once."""
 
-    __slots__ = ("_backend", "_connection", "_due", "_over", "_question", "_session", "releasing")
+    __slots__ = ("_backend", "_connection", "_due", "_over", "_question", "_service", "_session", "releasing")
 
     def __init__(self, connection: Connection) -> None:
         worker = connection.worker
@@ -34,6 +41,8 @@ class PendingAttempt:
         self._question = 0
         self._session: Session | None = None
         self._backend: BackendConnection | None = None
+        self._service: ServiceLogin | None = None
+        """The Bind to pass through, if the core says so."""
         self._over = False
         self.releasing = False
         """Refused; the answer only waits for its time."""
@@ -41,23 +50,36 @@ class PendingAttempt:
     # ---- the decision ------------------------------------------------------------------------
 
     def start(self, attempt: Attempt) -> None:
-        """Ask the core, if the secret could be right at all."""
+        """Ask the core, if the secret could be right at all, or is a service's, from where that may come from."""
         connection = self._connection
-        worker = connection.worker
         credential = attempt.credential
+        if attempt.service and isinstance(credential, AppPassword):
+            networks = connection.front.backend.services.get(attempt.service)
+            if networks is not None and connection.client.address in networks:
+                self._service = ServiceLogin(attempt.service, credential.secret)
+                self._ask(attempt, attempt.service, "", bearer=False)
+                return
         bearer = isinstance(credential, BearerToken)
         secret = (
             credential.token.reveal() if isinstance(credential, BearerToken) else normalize(credential.secret.reveal())
         )
         if secret is None:
-            named = could_be_login_name(attempt.login_name)
+            if attempt.service:
+                reason = Reason.SERVICE_NETWORK
+            elif could_be_login_name(attempt.login_name):
+                reason = Reason.NOT_APP_PASSWORD
+            else:
+                reason = Reason.NOT_APP_PASSWORD_NAME
             connection.count_refusal(
-                Reason.NOT_APP_PASSWORD if named else Reason.NOT_APP_PASSWORD_NAME,
-                login_name=attempt.login_name,
-                mechanism=attempt.mechanism,
+                reason, login_name=attempt.login_name, mechanism=attempt.mechanism, detail=attempt.service
             )
-            self._refuse(Shown.NOT_APP_PASSWORD)
+            self._refuse(SHOWN[reason])
             return
+        self._ask(attempt, attempt.login_name, secret, bearer=bearer)
+
+    def _ask(self, attempt: Attempt, login_name: str, secret: str, *, bearer: bool) -> None:
+        connection = self._connection
+        worker = connection.worker
         if len(worker.sessions) >= MAX_SESSIONS:
             self._unavailable(Reason.BUSY, attempt)
             return
@@ -68,7 +90,7 @@ class PendingAttempt:
                 connection.session_id,
                 connection.front.name,
                 connection.front.protocol,
-                attempt.login_name,
+                login_name,
                 attempt.authzid,
                 bearer,
                 secret,
@@ -79,6 +101,7 @@ class PendingAttempt:
                 client.local_port,
                 client.tls,
                 connection.machine.program,
+                self._service is not None,
             ),
             lambda answer: self._answered(answer, attempt),
         )
@@ -123,7 +146,7 @@ class PendingAttempt:
         )
         worker.sessions.add(self._session)
         try:
-            login = _backend_login(accept.login)
+            login = _backend_login(accept.login, self._service)
         except ValueError as error:  # a core of another version
             self._backend_answered(BackendRefused(Fault.PROTOCOL, str(error)))
             return
@@ -150,7 +173,7 @@ class PendingAttempt:
         if not isinstance(outcome, BackendRefused):
             outcome = BackendRefused(Fault.PROTOCOL, "the login ended without a result")
         self._end_session("backend login failed", outcome)
-        self._refuse(Shown.UNAVAILABLE, outcome.pass_on)
+        self._refuse(Shown.NOT_ACCEPTED if outcome.fault is Fault.SERVICE else Shown.UNAVAILABLE, outcome.pass_on)
 
     def _end_session(self, why: str, refused: BackendRefused | None = None) -> None:
         session, self._session = self._session, None
@@ -203,7 +226,7 @@ class PendingAttempt:
             self._backend = None
 
 
-def _backend_login(setting: LoginSetting) -> BackendLogin:
+def _backend_login(setting: LoginSetting, service: ServiceLogin | None) -> BackendLogin:
     match setting.kind:
         case "plain":
             return PlainLogin(setting.authzid, setting.authcid, Secret(setting.secret))
@@ -213,5 +236,7 @@ def _backend_login(setting: LoginSetting) -> BackendLogin:
             return XclientLogin(setting.authcid)
         case "proxied":
             return ProxiedLogin(setting.authcid, Secret(setting.secret), setting.authzid)
+        case "service" if service is not None and setting.authcid == service.dn:
+            return service
         case kind:
             raise ValueError(f"unknown kind of backend login: {kind}")

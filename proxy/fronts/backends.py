@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.domain.networks import NetworkSet
 from proxy.fronts.tls import client_context
 from proxy.link.messages import BackendSetting
 
@@ -37,6 +38,8 @@ class Backend:
 
     def __init__(self, loop: AbstractEventLoop, setting: BackendSetting) -> None:
         self.setting = setting
+        self.services = {service.dn: NetworkSet(service.networks) for service in setting.services}
+        """The service DNs that may be passed through, and from where."""
         self.offers: frozenset[str] = frozenset()
         self.reachable: bool | None = None
         """As the last probe found it; None before the first."""

@@ -210,8 +210,8 @@ class Connection:
         program = self.machine.program
         return self.client if program is None else replace(self.client, program=program)
 
-    def count_refusal(self, reason: Reason, *, login_name: str = "", mechanism: str = "") -> None:
-        """Note a refusal that the core will only hear of as a number."""
+    def count_refusal(self, reason: Reason, *, login_name: str = "", mechanism: str = "", detail: str = "") -> None:
+        """Note a refusal that the core will only hear of as a number. `detail` is ours, never the client's."""
         self.worker.refusals.count(
             self.front.protocol,
             reason,
@@ -221,6 +221,7 @@ class Connection:
             login_name=login_name,
             mechanism=mechanism,
             backend=self.front.backend.setting.name,
+            detail=detail,
         )
 
     def renew_session_id(self) -> None:

@@ -78,7 +78,7 @@ PROTOCOLS: dict[str, ProtocolKit] = {
         farewell=ldap_replies.farewell,
         alpn=frozenset({b"ldap"}),
         observer=None,
-        framed=lambda ready: LdapRelay(ready.identity),
+        framed=LdapRelay,
         one_person_a_connection=False,
     ),
 }

@@ -66,6 +66,7 @@ class Front:
                 backend.setting.account_dn,
                 tuple(backend.setting.domains),
                 backend.setting.bind_names,
+                tuple(backend.services),
             ),
         )
 

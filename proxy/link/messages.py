@@ -99,6 +99,8 @@ class Ask(_Secretive):
     local_port: Number
     tls: Word | None
     program: Word | None
+    service: bool = False
+    """`login_name` is a service DN of the backend's; the secret stays with the worker."""
 
 
 class Started(Message):
@@ -202,6 +204,13 @@ class FrontSetting(msgspec.Struct, array_like=True):
     proxy_protocol_from: list[str]
 
 
+class ServiceSetting(msgspec.Struct, array_like=True):
+    """LDAP: a service DN that is passed through, from these networks."""
+
+    dn: str
+    networks: list[str]
+
+
 class BackendSetting(msgspec.Struct, array_like=True):
     """One backend, secret-free."""
 
@@ -221,6 +230,7 @@ class BackendSetting(msgspec.Struct, array_like=True):
     """LDAP: login names are taken in place of DNs."""
     domains: list[str] = []
     """Those that accounts are in: what `account_dn` leaves out of a DN."""
+    services: list[ServiceSetting] = []
 
 
 class LimitSetting(msgspec.Struct, array_like=True):
@@ -264,7 +274,10 @@ class Reload(Message):
 
 
 class LoginSetting(msgspec.Struct, array_like=True):
-    """A domain.backend_login on the wire: kind plain | bearer | xclient | proxied (authcid: the DN to bind as)."""
+    """A domain.backend_login on the wire: kind plain | bearer | xclient | proxied | service.
+
+    Of the last two authcid is the DN to bind as; a service's secret is what its Bind had.
+    """
 
     kind: str
     authzid: str
@@ -276,7 +289,10 @@ class LoginSetting(msgspec.Struct, array_like=True):
 
 
 class Accept(_Secretive):
-    """Verdict: log in. The worker indexes the session before it contacts the backend."""
+    """Verdict: log in. The worker indexes the session before it contacts the backend.
+
+    The ids are NOBODY (domain/session_table.py) for a service.
+    """
 
     question: int
     session_id: str

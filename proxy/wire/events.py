@@ -42,6 +42,8 @@ class Attempt:
     credential: Credential
     mechanism: str
     """PLAIN, LOGIN or, for the IMAP command, `login`: for the log."""
+    service: str = ""
+    """LDAP: the service DN, as configured, that the client's name is; empty: none."""
 
 
 @dataclass(slots=True)
@@ -70,6 +72,8 @@ class Fault(StrEnum):
     """It refused sidegate's own credential."""
     UNKNOWN_ACCOUNT = "unknown_account"
     """It does not know the account."""
+    SERVICE = "service"
+    """It refused the Bind of a service that was passed through: the service's fault, and nobody else's."""
     TEMPORARY = "temporary"
     """It says itself that it cannot now ([LIMIT], [INUSE], [UNAVAILABLE], 4xx)."""
 
@@ -83,6 +87,8 @@ class BackendReady:
     """What the backend lists after login, upper case (EHLO keywords with parameters, IMAP capabilities)."""
     identity: bytes = b""
     """LDAP: the authzId that every request is to carry (RFC 4370)."""
+    service: bool = False
+    """LDAP: a service's own Bind was passed through; requests go as the service."""
 
 
 @dataclass(slots=True)
@@ -236,6 +242,8 @@ class FrontSettings:
     """LDAP: the domains that accounts are in."""
     bind_names: bool = False
     """LDAP: login names are taken in place of DNs."""
+    services: tuple[str, ...] = ()
+    """LDAP: the DNs of services that may be passed through."""
 
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]|[\"\\<>]")

@@ -13,7 +13,7 @@ from proxy.config import Config, example, load, show
 from proxy.config.reader import KEYS
 from proxy.config.settings import Limits, Policy, Strategy
 from tests.config.mistakes import VALID, changed, loaded, write
-from tests.config.test_backends import DIRECTORY, WITH_DIRECTORY
+from tests.config.test_directories import DIRECTORY, WITH_DIRECTORY
 
 ROOT = Path(__file__).parents[2]
 FULL = (
@@ -57,7 +57,8 @@ def test_only_what_is_changed(tmp_path: Path) -> None:
 def test_a_directory_is_shown_with_what_means_something_to_it(tmp_path: Path) -> None:
     config = loaded(tmp_path, LDAP, secrets=True)
     shown = yaml.safe_load(show(config, only_changed=False))["backends"]["directory"]
-    assert list(shown) == ["protocol", "address", "tls", "account_dn", "bind_names", "client_address", "login"]
+    keys = ["protocol", "address", "tls", "account_dn", "bind_names", "service_accounts", "client_address", "login"]
+    assert list(shown) == keys
     shown = yaml.safe_load(show(config, only_changed=True))["backends"]["directory"]
     assert list(shown) == ["protocol", "address", "tls", "account_dn", "login"]
 

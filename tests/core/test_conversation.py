@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.config.settings import Limits
-from proxy.core import conversation
+from proxy.core import conversation, takeover
 from proxy.core.verifying import Verifier
 from proxy.domain.audit import Event
 from proxy.domain.backend_login import ProxiedLogin
 from proxy.domain.model import AccountKind, EndReason, Protocol
+from proxy.domain.networks import NetworkSet
 from proxy.domain.secret import Secret
 from proxy.domain.verdicts import SHOWN, Reason, Shown
 from proxy.link import messages as m
 from proxy.store import accounts, app_passwords, audit, hashing, history
 from proxy.store.errors import StoreUnavailable
 from proxy.store.threads import StoreThreads
+from proxy.wire.events import Fault
 from tests.core.scene import ISSUED, Disk, FakePeer, Scene, a_secret, ask
 
 CANARY = "canary hunter2"
@@ -976,5 +979,72 @@ def test_a_shared_mailboxes_app_password_is_for_the_mailbox(tmp_path: Path):
         _, secret = disk.mint(account=info, owner_id=disk.alice.id)
         assert await reason(scene, peer, ask(secret, name="info")) == "accepted"
         assert await reason(scene, peer, ask(secret, "s2", name="alice", question=2)) == Reason.UNKNOWN_APP_PASSWORD
+
+    play(tmp_path, script)
+
+
+SERVICE = "cn=chat,dc=example,dc=org"
+
+
+def bound(address: str = "203.0.113.9", session_id: str = "s1") -> m.Ask:
+    question = ask("", session_id, name=SERVICE, front="ldap:636", address=address)
+    question.service = True
+    return question
+
+
+def with_directory(scene: Scene) -> None:
+    directory = replace(scene.config.backends["mail"], name="directory", protocol=Protocol.LDAP)
+    front = replace(scene.config.fronts[0], name="ldap:636", protocol=Protocol.LDAP, backend="directory")
+    scene.conversation.config = replace(
+        scene.config, fronts=(*scene.config.fronts, front), backends={**scene.config.backends, "directory": directory}
+    )
+    services = {"directory": {SERVICE: NetworkSet(["203.0.113.0/24"])}}
+    scene.decider.rules = replace(scene.decider.rules, services=services)
+
+
+def test_a_service_passes_through_without_app_password_and_store(tmp_path: Path):
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        with_directory(scene)
+        scene.says(peer, bound())
+        assert peer.take() == [m.Accept(1, "s1", 0, 0, 0, m.LoginSetting("service", "", SERVICE, ""))]
+        session = scene.table.get("s1")
+        assert session is not None
+        assert (session.account, session.app_password, session.live) == (SERVICE, None, False)
+        scene.says(peer, m.Started("s1", "127.0.0.1:389", None))
+        scene.says(peer, m.Program("s1", "tool"))
+        scene.says(peer, m.Ended("s1", "cut", 1, 2, messages=3))
+        await scene.behind.write_verdicts()
+        await scene.behind.write_uses()
+        with disk.store.reading() as c:
+            (record,) = [one.event for one in audit.read(c) if one.event.event == Event.SERVICE_PASSED]
+        assert (record.account, record.app_password, record.network) == (SERVICE, None, "203.0.113.9/32")
+
+    play(tmp_path, script)
+
+
+def test_a_service_from_elsewhere_and_a_refused_one_leave_no_session(tmp_path: Path):
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        with_directory(scene)
+        scene.says(peer, bound("198.51.100.1"))
+        assert peer.take() == [m.Refuse(1, Reason.SERVICE_NETWORK)]
+        scene.says(peer, bound(session_id="s2"))
+        scene.says(peer, m.Ended("s2", "backend login failed", 0, 0, fault=Fault.SERVICE, detail="refused: 49"))
+        assert len(scene.table) == 0
+        await scene.behind.write_verdicts()
+        with disk.store.reading() as c:
+            assert [one.event for one in audit.read(c) if one.event.event == Event.SERVICE_PASSED] == []
+
+    play(tmp_path, script)
+
+
+def test_services_are_not_compared_with_the_store_but_bind_anew_at_another_core(tmp_path: Path):
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        with_directory(scene)
+        scene.says(peer, bound())
+        assert await takeover.stale(scene.conversation._store, list(scene.table)) == []
+        live = m.LiveSession(
+            "s9", 0, 0, 0, "ldap", "directory", "203.0.113.9", 5, "::1", 636, None, None, 1.0, 0, 0
+        )  # fmt: skip
+        assert takeover.register(scene.table, peer, [live]) == ([], ["s9"])  # type: ignore[arg-type]
 
     play(tmp_path, script)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.domain.backend_login import PlainLogin
-from proxy.domain.gatekeeper import LiveSessions, Rules, decide, name_to_look_up
+from proxy.domain.gatekeeper import LiveSessions, Rules, decide, name_to_look_up, pass_through
 from proxy.domain.model import (
     Account,
     AccountKind,
@@ -15,9 +15,11 @@ from proxy.domain.model import (
     LoginAttempt,
     MfaState,
     Protocol,
+    ServiceBind,
 )
+from proxy.domain.networks import NetworkSet
 from proxy.domain.secret import Secret
-from proxy.domain.verdicts import SHOWN, Accepted, Reason, Refused, Shown
+from proxy.domain.verdicts import SHOWN, Accepted, PassThrough, Reason, Refused, Shown
 
 RULES = Rules("example.org", frozenset({"example.org"}), sessions_per_app_password=50, sessions_per_account=200)
 NOW = 1_000_000.0
@@ -157,3 +159,34 @@ def test_no_reply_tells_what_the_store_knows() -> None:
         Reason.BAD_LOGIN_NAME,
     }
     assert {SHOWN[reason] for reason in of_the_store} == {Shown.NOT_ACCEPTED}
+
+
+SERVICE = "cn=chat,dc=example,dc=org"
+WITH_SERVICE = replace(RULES, services={"directory": {SERVICE: NetworkSet(["198.51.100.0/24"])}})
+BIND = replace(
+    ATTEMPT,
+    protocol=Protocol.LDAP,
+    backend="directory",
+    login_name=SERVICE,
+    credential=ServiceBind(),
+    client=replace(ATTEMPT.client, address="198.51.100.7"),
+)
+
+
+def test_a_listed_service_from_a_listed_network_passes():
+    assert pass_through(BIND, WITH_SERVICE) == PassThrough(SERVICE)
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        replace(BIND, client=replace(BIND.client, address="198.51.101.7")),
+        replace(BIND, login_name=SERVICE.upper()),
+        replace(BIND, login_name="cn=other,dc=org"),
+        replace(BIND, backend="mail"),
+        replace(BIND, protocol=Protocol.IMAP),
+    ],
+)
+def test_nothing_else_passes(attempt):
+    assert pass_through(attempt, WITH_SERVICE) == Refused(Reason.SERVICE_NETWORK)
+    assert pass_through(BIND, RULES) == Refused(Reason.SERVICE_NETWORK)

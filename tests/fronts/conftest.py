@@ -17,11 +17,14 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.link.messages import BackendSetting, Census, FrontSetting, LimitSetting, TakeCensus, TlsFiles
+from proxy.link.messages import BackendSetting, Census, FrontSetting, LimitSetting, ServiceSetting, TakeCensus, TlsFiles
 from tests.support.fake_backend import FakeBackend, Peer, imap_echo, ldap_directory, smtp_greet
 from tests.support.fake_core import FakeCore, accept_all, welcome
 
 ROOT = Path(__file__).parents[2]
+CHAT = "cn=chat,ou=services,dc=example,dc=org"
+ELSEWHERE = "cn=elsewhere,ou=services,dc=example,dc=org"
+"""Services of the directory: one may come from here, the other not."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +214,7 @@ def start_rig(tmp_path: Path, certificates: Certificates, shape: Shape) -> Rig:
             "none",
             account_dn="uid={local},ou=people,dc=example,dc=org",
             domains=["example.org"],
+            services=[ServiceSetting(CHAT, ["127.0.0.1/32"]), ServiceSetting(ELSEWHERE, ["192.0.2.1/32"])],
         ),
     ]
     core = FakeCore(

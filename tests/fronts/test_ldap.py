@@ -7,7 +7,7 @@ import pytest
 from proxy.domain.verdicts import Reason
 from proxy.link.messages import Accept, Ask, Cut, CutDone, Ended, FromCore, LoginSetting, Refusals, Refuse
 from proxy.wire.ldap import grammar as ldap
-from tests.fronts.conftest import Rig
+from tests.fronts.conftest import CHAT, ELSEWHERE, Rig
 from tests.support.fake_backend import Peer, ldap_directory, ldap_read
 from tests.support.fake_core import RIGHT
 
@@ -42,7 +42,11 @@ def directory(rig: Rig) -> Rig:
 
 
 def bind(user: str, secret: str = RIGHT, number: int = 1) -> bytes:
-    name = f"uid={user},{PEOPLE}".encode()
+    return bind_dn(f"uid={user},{PEOPLE}", secret, number)
+
+
+def bind_dn(dn: str, secret: str, number: int = 1) -> bytes:
+    name = dn.encode()
     contents = (ldap.encode_integer(3), ldap.encode(ldap.OCTETS, name), ldap.encode(ldap.SIMPLE, secret.encode()))
     return ldap.message(number, ldap.encode(ldap.BIND_REQUEST, *contents))
 
@@ -206,3 +210,71 @@ def test_a_name_longer_than_the_link_takes_costs_nobody_else_their_session(direc
     asked = [ask.login_name for ask in directory.core.of(Ask) if isinstance(ask, Ask)]
     assert max(map(len, asked)) <= 512
     assert who(bystander) == b"dn:uid=alice"
+
+
+def pass_services(ask: Ask) -> FromCore:
+    """A core that lets services through."""
+    if not ask.service:
+        return decide(ask)
+    return Accept(ask.question, ask.session_id, 0, 0, 0, LoginSetting("service", "", ask.login_name, ""))
+
+
+def test_a_service_binds_at_the_directory_with_what_it_sent(directory: Rig) -> None:
+    directory.core.decide = pass_services
+    heard: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        while raw := ldap_read(peer):
+            heard.append(raw)
+            peer.send(ldap.answer(ldap.parse(raw).message_id, ldap.ANSWERS[ldap.parse(raw).operation], 0))
+
+    directory.ldap.script = script
+    client = directory.tls("ldaps")
+    client.send(bind_dn(CHAT.upper(), "its own password", 5))
+    assert answer(client)[:2] == (5, 0)
+    client.send(ldap.message(6, SEARCH))
+    assert answer(client)[:2] == (6, 0)
+    assert heard == [bind_dn(CHAT, "its own password"), ldap.message(6, SEARCH)]
+    (ask,) = directory.core.of(Ask)
+    assert isinstance(ask, Ask)
+    assert (ask.service, ask.login_name, ask.secret) == (True, CHAT, "")
+    assert "its own password" not in directory.log.read_text()
+
+
+def test_what_the_directory_says_to_a_service_is_the_answer(directory: Rig) -> None:
+    directory.core.decide = pass_services
+
+    def script(peer: Peer) -> None:
+        peer.send(ldap.answer(ldap.parse(ldap_read(peer)).message_id, ldap.BIND_RESPONSE, 49, "data 52e"))
+
+    directory.ldap.script = script
+    client = directory.tls("ldaps")
+    client.send(bind_dn(CHAT, "wrong", 5))
+    message_id, code, raw = answer(client)
+    assert (message_id, code, b"data 52e" in raw) == (5, 49, True)
+    (ended,) = directory.core.wait(Ended)
+    assert isinstance(ended, Ended)
+    assert ended.fault == "service"
+
+
+@pytest.mark.parametrize("dn", [ELSEWHERE, "cn=unlisted,dc=example,dc=org"])
+def test_from_another_network_nothing_passes_and_nobody_is_asked(directory: Rig, dn: str) -> None:
+    directory.core.decide = pass_services
+    legs = len(directory.ldap.connections)
+    client = directory.tls("ldaps")
+    client.send(bind_dn(dn, "its own password"))
+    _, code, raw = answer(client)
+    assert (code, b"Application-specific password required" in raw) == (49, True)
+    assert directory.core.of(Ask) == []
+    assert len(directory.ldap.connections) == legs
+
+
+@pytest.mark.parametrize("kind", ["service", "plain"])
+def test_a_core_that_answers_an_app_password_with_a_service_lets_nobody_in(directory: Rig, kind: str) -> None:
+    def wrong(ask: Ask) -> FromCore:
+        return Accept(ask.question, ask.session_id, 3, 7, 1, LoginSetting("service", "", CHAT, ""))
+
+    directory.core.decide = wrong
+    client = directory.tls("ldaps")
+    client.send(bind("alice") if kind == "plain" else bind_dn(ELSEWHERE, RIGHT))
+    assert answer(client)[1] == 52

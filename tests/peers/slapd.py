@@ -13,6 +13,9 @@ PEOPLE = f"ou=people,{BASE}"
 SERVICES = f"ou=services,{BASE}"
 SERVICE = f"cn=sidegate,{SERVICES}"
 SERVICE_PASSWORD = "service-secret-1"
+CHAT = f"cn=chat,{SERVICES}"
+"""A program's own account, and the password of it and of cn=unlisted beside it."""
+CHAT_PASSWORD = "chat-secret-1"
 USERS = {"alice": "alice-account-password", "bob": "bob-account-password"}
 AUTHZ_TO = f"ldap:///{PEOPLE}??sub?(objectClass=inetOrgPerson)"
 
@@ -153,6 +156,18 @@ objectClass: simpleSecurityObject
 cn: sidegate
 userPassword: {SERVICE_PASSWORD}
 authzTo: {authz_to}
+
+dn: {CHAT}
+objectClass: applicationProcess
+objectClass: simpleSecurityObject
+cn: chat
+userPassword: {CHAT_PASSWORD}
+
+dn: cn=unlisted,{SERVICES}
+objectClass: applicationProcess
+objectClass: simpleSecurityObject
+cn: unlisted
+userPassword: {CHAT_PASSWORD}
 {people}"""
 
     def log(self) -> str:

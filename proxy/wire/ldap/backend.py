@@ -3,14 +3,16 @@
     connect, StartTLS where configured, Bind as the service, Who am I? as the account (RFC 4532 under RFC 4370)
 
 The last step proves that the backend knows the account and lets the service speak for it, before the client hears OK.
+A service that is passed through has a Bind of its own, whose answer the client hears.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from proxy.domain.backend_login import BackendLogin, ProxiedLogin
+from proxy.domain.backend_login import BackendLogin, ProxiedLogin, ServiceLogin
 from proxy.domain.model import ClientInfo
+from proxy.domain.secret import Secret
 from proxy.wire.events import BackendEvent, BackendReady, BackendRefused, Close, Fault, Offers, Send, StartTls
 from proxy.wire.ldap import grammar, replies
 from proxy.wire.ldap.grammar import BerError, Pdu
@@ -24,7 +26,7 @@ def login_machine(
     login: BackendLogin, client: ClientInfo, session_id: str, *, starttls: bool, client_address: str
 ) -> LdapBackend:
     """A machine that logs in. Client and session are for protocols that can pass them on; LDAP has no way to."""
-    if not isinstance(login, ProxiedLogin):
+    if not isinstance(login, ProxiedLogin | ServiceLogin):
         raise TypeError("LDAP backends take a service bind only")
     return LdapBackend(login, starttls=starttls)
 
@@ -39,7 +41,7 @@ class LdapBackend:
 
     __slots__ = ("_buffer", "_done", "_expected", "_login", "_next", "_number", "_starttls", "state")
 
-    def __init__(self, login: ProxiedLogin | None, *, starttls: bool) -> None:
+    def __init__(self, login: ProxiedLogin | ServiceLogin | None, *, starttls: bool) -> None:
         self.state = "connect"
         self._login = login
         self._starttls = starttls
@@ -110,22 +112,33 @@ class LdapBackend:
         login = self._login
         if login is None:
             return self._ask("root DSE", _ROOT_DSE, grammar.SEARCH_DONE, self._probed)
-        bind = grammar.encode(
-            grammar.BIND_REQUEST,
-            grammar.encode_integer(3),
-            grammar.encode(grammar.OCTETS, login.bind_dn.encode()),
-            grammar.encode(grammar.SIMPLE, login.password.reveal().encode()),
-        )
-        return self._ask("bind", bind, grammar.BIND_RESPONSE, self._bound)
+        if isinstance(login, ServiceLogin):
+            bind = _bind_request(login.dn, login.password)
+            return self._ask("service bind", bind, grammar.BIND_RESPONSE, self._service_bound)
+        return self._ask("bind", _bind_request(login.bind_dn, login.password), grammar.BIND_RESPONSE, self._bound)
 
     def _probed(self, pdu: Pdu) -> list[BackendEvent]:
         """Any answer will do: what an LDAP server offers is not advertised before a Bind."""
         self._done = True
         return [Offers(frozenset()), Close("probed")]
 
+    def _service_bound(self, pdu: Pdu) -> list[BackendEvent]:
+        """Its answer is the client's to hear, unless it would send the service's password elsewhere."""
+        code, _ = grammar.result(pdu)
+        if code in _TEMPORARY:
+            return self._fail(Fault.TEMPORARY, f"it said {code}")
+        if code in (replies.REFERRAL, replies.SASL_IN_PROGRESS):
+            return self._fail(Fault.PROTOCOL, f"it answered a simple Bind with {code}")
+        self._done = True
+        if code:
+            answer = grammar.encode(grammar.BIND_RESPONSE, pdu.raw[pdu.start : pdu.end])
+            return [BackendRefused(Fault.SERVICE, f"it refused the service's Bind: {code}", answer)]
+        self.state = "done"
+        return [BackendReady(b"", service=True)]
+
     def _bound(self, pdu: Pdu) -> list[BackendEvent]:
         login = self._login
-        assert login is not None
+        assert isinstance(login, ProxiedLogin)
         code, _ = grammar.result(pdu)
         if code in _TEMPORARY:
             return self._fail(Fault.TEMPORARY, f"it said {code}")
@@ -137,7 +150,7 @@ class LdapBackend:
 
     def _identified(self, pdu: Pdu) -> list[BackendEvent]:
         login = self._login
-        assert login is not None
+        assert isinstance(login, ProxiedLogin)
         code, at = grammar.result(pdu)
         if code == replies.AUTHORIZATION_DENIED:
             detail = f"it does not know {login.authzid}, or does not let {login.bind_dn} speak for it (123)"
@@ -158,6 +171,16 @@ class LdapBackend:
             if tag == grammar.RESPONSE_VALUE:
                 return end > start
         return False
+
+
+def _bind_request(name: str, password: Secret) -> bytes:
+    """A simple Bind. A password that is no text goes out as the bytes that came in."""
+    return grammar.encode(
+        grammar.BIND_REQUEST,
+        grammar.encode_integer(3),
+        grammar.encode(grammar.OCTETS, name.encode()),
+        grammar.encode(grammar.SIMPLE, password.reveal().encode("utf-8", "surrogateescape")),
+    )
 
 
 _ROOT_DSE = grammar.encode(

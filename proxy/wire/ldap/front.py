@@ -40,6 +40,7 @@ class _Setting:
     account_dn: dn.Template
     domains: tuple[str, ...]
     bind_names: bool
+    services: Mapping[dn.Dn, str]
 
 
 def make(settings: FrontSettings) -> Callable[[], LdapFront]:
@@ -50,6 +51,7 @@ def make(settings: FrontSettings) -> Callable[[], LdapFront]:
         account_dn=dn.Template(settings.account_dn),
         domains=settings.domains,
         bind_names=settings.bind_names,
+        services={parsed: text for text in settings.services if (parsed := dn.comparable(text)) is not None},
     )
     return lambda: LdapFront(setting)
 
@@ -91,7 +93,10 @@ class LdapFront:
         if self._closed or self._bind is None:
             return []
         message_id, self._bind = self._bind, None
-        reply = replies.to_request(message_id, grammar.BIND_REQUEST, self._setting.refusals[shown])
+        if pass_on is not None:
+            reply = grammar.message(message_id, pass_on)
+        else:
+            reply = replies.to_request(message_id, grammar.BIND_REQUEST, self._setting.refusals[shown])
         return [Send(reply), *self._go_on()]
 
     def accept(self, ready: BackendReady) -> list[FrontEvent]:
@@ -183,8 +188,13 @@ class LdapFront:
         if login_name is None:
             return self._unbound(pdu, replies.NO_DN)
         self._bind = pdu.message_id
-        typed = secret.decode("utf-8", "replace")
-        return [Attempt(login_name, "", AppPassword(Secret(typed)), MECHANISM)]
+        typed = secret.decode("utf-8", "surrogateescape")
+        return [Attempt(login_name, "", AppPassword(Secret(typed)), MECHANISM, self._service(login_name))]
+
+    def _service(self, name: str) -> str:
+        services = self._setting.services
+        parsed = dn.comparable(name) if services else None
+        return services.get(parsed, "") if parsed is not None else ""
 
     def _unbound(self, pdu: Pdu, reply: tuple[int, str]) -> list[FrontEvent]:
         """Refused here, whoever asks. Counted with the other requests: it costs nobody a second."""

@@ -10,8 +10,10 @@ from proxy.wire.ldap import grammar
 OPERATIONS_ERROR = 1
 PROTOCOL_ERROR = 2
 AUTH_METHOD_NOT_SUPPORTED = 7
+REFERRAL = 10
 UNAVAILABLE_CRITICAL_EXTENSION = 12
 CONFIDENTIALITY_REQUIRED = 13
+SASL_IN_PROGRESS = 14
 INVALID_DN_SYNTAX = 34
 INAPPROPRIATE_AUTHENTICATION = 48
 INVALID_CREDENTIALS = 49
@@ -44,6 +46,7 @@ NO_PASSWORDS = (UNWILLING, "Passwords cannot be compared or changed here")
 NO_IDENTITY = (UNAVAILABLE_CRITICAL_EXTENSION, "Proxied authorization is not available")
 NO_IDENTITY_UNCRITICAL = (PROTOCOL_ERROR, "Proxied authorization is not available")
 NO_EXTENSION = (PROTOCOL_ERROR, "This extended operation is not available")
+READ_ONLY = (UNWILLING, "Only searching and comparing is available to a service")
 TOO_LARGE = (UNWILLING, "The request has too many parts")
 
 

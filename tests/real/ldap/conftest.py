@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.peers.slapd import SERVICE, SERVICE_PASSWORD, Slapd, person
+from tests.peers.slapd import CHAT, SERVICE, SERVICE_PASSWORD, Slapd, person
 from tests.real.ldap.client import Ldap, Result, Where
 from tests.support.sidegate import Certificates, Sidegate
 
@@ -34,6 +34,7 @@ def start_gate(root: Path, certificates: Certificates, slapd: Slapd, **backend: 
         "ca": str(certificates.ca),
         "account_dn": person("{local}"),
         "login": {"strategy": "proxied_authorization", "bind_dn": SERVICE, "password_file": str(password)},
+        "service_accounts": [{"dn": CHAT, "networks": ["127.0.0.1"]}],
         **backend,
     }
     if directory["tls"] == "none":

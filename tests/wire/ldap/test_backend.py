@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.domain.backend_login import PlainLogin, ProxiedLogin
+from proxy.domain.backend_login import PlainLogin, ProxiedLogin, ServiceLogin
 from proxy.domain.model import ClientInfo
 from proxy.domain.secret import Secret
 from proxy.wire.events import BackendReady, BackendRefused, Fault, StartTls
@@ -148,6 +148,41 @@ def test_details_name_no_secret():
         (event,) = machine.receive_data(refused(code))
         assert "service secret" not in event.detail
         assert SERVICE in event.detail
+
+
+CHAT = "cn=chat,ou=services,dc=example,dc=org"
+
+
+def passing(password: str = "p\udce9ss"):
+    client = ClientInfo("192.0.2.1", 40000, "192.0.2.2", 636, "TLSv1.3")
+    login = ServiceLogin(CHAT, Secret(password))
+    return backend.login_machine(login, client, "id", starttls=False, client_address="none")
+
+
+def test_a_service_binds_with_what_it_sent():
+    machine = passing()
+    (sent,) = machine.connected(tls=True)
+    assert sent.data == ldap.bind(1, CHAT, b"p\xe9ss")
+    assert machine.receive_data(BOUND + b"\x30") == [BackendReady(b"", service=True)]
+    assert machine.trailing_data() == b"\x30"
+
+
+@pytest.mark.parametrize("code", [32, 49, 53])
+def test_a_services_refusal_is_passed_on_as_it_is(code):
+    machine = passing()
+    machine.connected(tls=True)
+    theirs = ldap.tlv(0x61, ldap.number(code, 10), ldap.text("dc=org"), ldap.text("data 52e"), ldap.text("x", 0x87))
+    (refused,) = machine.receive_data(ldap.message(1, theirs))
+    assert (refused.fault, refused.pass_on) == (Fault.SERVICE, theirs)
+    assert "data" not in refused.detail
+
+
+@pytest.mark.parametrize(("code", "fault"), [(51, "temporary"), (52, "temporary"), (10, "protocol"), (14, "protocol")])
+def test_what_a_service_does_not_hear(code, fault):
+    machine = passing()
+    machine.connected(tls=True)
+    (refused,) = machine.receive_data(ldap.answer(1, 0x61, code, "ldap://elsewhere"))
+    assert (refused.fault, refused.pass_on) == (fault, None)
 
 
 def test_other_logins_are_no_ldap():

@@ -17,8 +17,17 @@ BIND_FIRST = "Bind first"
 ATTEMPT = "+ attempt login_name='alice@example.org' authzid='' secret='secret' mechanism='simple'"
 
 
-def maker(*, starttls: bool = False, bind_names: bool = False, dn: str = f"uid={{local}},{ldap.PEOPLE}"):
-    return front.make(FrontSettings(URL, "", starttls, frozenset(), dn, ("example.org",), bind_names))
+CHAT = "cn=chat,ou=services,dc=example,dc=org"
+
+
+def maker(
+    *,
+    starttls: bool = False,
+    bind_names: bool = False,
+    dn: str = f"uid={{local}},{ldap.PEOPLE}",
+    services: tuple[str, ...] = (),
+):
+    return front.make(FrontSettings(URL, "", starttls, frozenset(), dn, ("example.org",), bind_names, services))
 
 
 def started(*, tls: bool = True, **kinds):
@@ -50,6 +59,29 @@ def test_bind_by_dn():
         > accept
         S= {ldap.BIND_DONE!r}
     """)
+
+
+@pytest.mark.parametrize("name", [CHAT, CHAT.upper(), "cn=\\63hat, ou=services,dc=example,dc=org"])
+def test_a_listed_service_is_known_by_its_dn(name):
+    (attempt,) = started(services=("cn=wiki,dc=org", CHAT)).receive_data(ldap.bind(1, name, b"p\xe9\0ss"))
+    assert attempt.service == CHAT
+    assert attempt.credential.secret.reveal().encode("utf-8", "surrogateescape") == b"p\xe9\0ss"
+
+
+@pytest.mark.parametrize("name", [ldap.ALICE, f"{CHAT},dc=x", f"ou=x,{CHAT}", "cn=chat", f"cn=chat+sn=x,{CHAT[8:]}"])
+def test_no_other_name_is_a_services(name):
+    (attempt,) = started(services=(CHAT,)).receive_data(ldap.bind(1, name))
+    assert attempt.service == ""
+    (attempt,) = started().receive_data(ldap.bind(1, CHAT))
+    assert attempt.service == ""
+
+
+def test_a_services_refusal_is_the_directorys():
+    machine = started(services=(CHAT,))
+    machine.receive_data(ldap.bind(7, CHAT) + ldap.extended(8, ldap.WHO_AM_I))
+    theirs = ldap.tlv(0x61, ldap.number(49, 10), ldap.text(""), ldap.text("data 52e"))
+    sent = machine.refuse(Shown.NOT_ACCEPTED, theirs)
+    assert sent == [Send(ldap.message(7, theirs)), Send(ldap.answer(8, 0x78, 50, BIND_FIRST))]
 
 
 @pytest.mark.parametrize("name", [f"UID=Alice , {ldap.PEOPLE.upper()}", f"uid=\\61lice,{ldap.PEOPLE}"])

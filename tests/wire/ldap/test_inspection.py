@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.wire.events import Close, CloseBackend, LogInAgain, ToBackend, ToClient
+from proxy.wire.events import BackendReady, Close, CloseBackend, LogInAgain, ToBackend, ToClient
 from proxy.wire.ldap import grammar, inspection, replies
 from proxy.wire.ldap.front import LdapFront
 from proxy.wire.ldap.grammar import BerError
@@ -353,8 +353,8 @@ def mutated(count: int) -> Iterator[bytes]:
 
 def fed(data: bytes) -> None:
     """To a front and to a relay, which answer with events whatever comes."""
-    relay = LdapRelay(b"dn:cn=alice")
-    for event in relay.client_data(data) + LdapRelay(b"dn:cn=alice").backend_data(data):
+    relay = LdapRelay(BackendReady(b"", identity=b"dn:cn=alice"))
+    for event in relay.client_data(data) + LdapRelay(BackendReady(b"", identity=b"dn:cn=alice")).backend_data(data):
         assert isinstance(event, ToBackend | ToClient | CloseBackend | Close | LogInAgain)
     machine = new_front()
     assert isinstance(machine, LdapFront)

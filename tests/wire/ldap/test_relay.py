@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.wire.events import Close, CloseBackend, LogInAgain, ToBackend, ToClient
+from proxy.wire.events import BackendReady, Close, CloseBackend, LogInAgain, ToBackend, ToClient
 from proxy.wire.ldap import relay as relay_module
 from proxy.wire.ldap import replies
 from proxy.wire.ldap.relay import LdapRelay
@@ -20,7 +20,7 @@ OURS_LITERAL = bytes.fromhex("3047 0418 322e31362e3834302e312e3131333733302e332e
 
 
 def relay() -> LdapRelay:
-    return LdapRelay(IDENTITY)
+    return LdapRelay(BackendReady(b"", identity=IDENTITY))
 
 
 def to_backend(events) -> bytes:
@@ -36,8 +36,42 @@ def kinds(events) -> list[type]:
 
 
 def test_an_identity_is_never_empty():
-    with pytest.raises(ValueError, match="anonymous"):
-        LdapRelay(b"")
+    with pytest.raises(ValueError, match="neither"):
+        LdapRelay(BackendReady(b""))
+
+
+def service() -> LdapRelay:
+    return LdapRelay(BackendReady(b"", service=True))
+
+
+def test_nobody_is_both_an_account_and_a_service():
+    with pytest.raises(ValueError, match="neither"):
+        LdapRelay(BackendReady(b"", identity=IDENTITY, service=True))
+
+
+READS = ("search", "compare", "whoami")
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_services_reading_goes_as_it_is(name):
+    request = PLAIN[name](ldap.control(ldap.PAGED, True, b"v"))
+    assert service().client_data(request) == [ToBackend(request)]
+    assert service().client_data(ldap.abandon(8, 7)) == [ToBackend(ldap.abandon(8, 7))]
+
+
+@pytest.mark.parametrize("name", ["modify", "add", "delete", "modify dn", "cancel"])
+def test_a_service_changes_nothing(name):
+    events = service().client_data(PLAIN[name]())
+    assert kinds(events) == [ToClient]
+    assert b"Only searching and comparing" in to_client(events)
+
+
+def test_a_service_speaks_for_nobody():
+    events = service().client_data(ldap.search(7, None, ldap.control(ldap.PROXIED, True, IDENTITY)))
+    assert to_backend(events) == b""
+    assert ldap.answer(7, 0x65, 12, "Proxied authorization is not available") == to_client(events)
+    guarded = service().client_data(ldap.compare(7, "userPassword"))
+    assert (to_backend(guarded), kinds(guarded)) == (b"", [ToClient])
 
 
 def test_a_search_gets_the_control():
