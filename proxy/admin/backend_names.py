@@ -43,5 +43,5 @@ def holder(c: Connection, config: Config, new: NewAccount) -> str | None:
 
 def _naming(config: Config) -> list[Backend]:
     """Those that call an account by its backend name or by `username`: not one login for all, and not a DN."""
-    unnamed = (Strategy.STATIC, Strategy.PROXIED_AUTHORIZATION)
+    unnamed = (Strategy.STATIC, Strategy.PROXIED_AUTHORIZATION, Strategy.SERVICE_IDENTITY)
     return [backend for backend in config.backends.values() if backend.login.strategy not in unnamed]

@@ -10,6 +10,9 @@ _COULD = {
     Strategy.PROXIED_AUTHORIZATION: (
         "speak for every account that the service there may speak for: at each login it holds the service's password"
     ),
+    Strategy.SERVICE_IDENTITY: (
+        "do all that the service there may do, whatever bases and attributes say: at each login it holds its password"
+    ),
     Strategy.STATIC: "use all that the one login opens, at any time: at each login it holds the password",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proxy.backends import master_user, proxied_authorization, static, xclient
+from proxy.backends import master_user, proxied_authorization, service_identity, static, xclient
 from proxy.backends.keys import Keys
 from proxy.backends.names import backend_name
 from proxy.config.settings import Backend, Strategy
@@ -32,4 +32,6 @@ def make(backend: Backend, keys: Keys, clock: Callable[[], float]) -> LoginStrat
             present = dovecot_token.make(login, keys.signing, clock)
         case Strategy.PROXIED_AUTHORIZATION:
             return proxied_authorization.make(backend)  # by DN: `username` and backend names are for mail servers
+        case Strategy.SERVICE_IDENTITY:
+            return service_identity.make(backend)
     return lambda account: present(backend_name(backend, account))

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from proxy.config import directories, files, values
 from proxy.config.document import Node, Scalar
-from proxy.config.reader import Bad, Section, section
+from proxy.config.reader import KEYS, Bad, Section, section
 from proxy.config.settings import Address, Backend, BackendTls, ClientAddress, Login, Strategy
 from proxy.domain.model import Protocol
 from proxy.domain.secret import Secret
 
-LATER_STRATEGIES = ("service_identity",)
 MAIL_PROTOCOLS = (Protocol.IMAP, Protocol.SMTP)
 
 SPEAKS: dict[Strategy, tuple[Protocol, ...]] = {
@@ -21,6 +20,7 @@ SPEAKS: dict[Strategy, tuple[Protocol, ...]] = {
     Strategy.STATIC: MAIL_PROTOCOLS,
     Strategy.XCLIENT: (Protocol.SMTP,),
     Strategy.PROXIED_AUTHORIZATION: (Protocol.LDAP,),
+    Strategy.SERVICE_IDENTITY: (Protocol.LDAP,),
 }
 """Which protocols a login strategy exists for."""
 
@@ -30,6 +30,7 @@ NEEDS: dict[Strategy, tuple[str, ...]] = {
     Strategy.STATIC: ("user", "password"),
     Strategy.XCLIENT: (),
     Strategy.PROXIED_AUTHORIZATION: ("bind_dn", "password"),
+    Strategy.SERVICE_IDENTITY: ("bind_dn", "password", "bases", "attributes"),
 }
 TAKES: dict[Strategy, tuple[str, ...]] = {
     Strategy.DOVECOT_TOKEN: ("issuer", "client_id", "audience"),
@@ -37,6 +38,7 @@ TAKES: dict[Strategy, tuple[str, ...]] = {
     Strategy.STATIC: ("user", "password", "password_file"),
     Strategy.XCLIENT: (),
     Strategy.PROXIED_AUTHORIZATION: ("bind_dn", "password", "password_file"),
+    Strategy.SERVICE_IDENTITY: ("bind_dn", "password", "password_file", "bases", "attributes"),
 }
 """Parameters of each strategy: those it cannot do without, and those that mean anything to it."""
 
@@ -47,6 +49,14 @@ CARRIES: dict[ClientAddress, tuple[Protocol, ...]] = {
     ClientAddress.NONE: tuple(Protocol),
 }
 """Which protocols can carry a client's address which way."""
+
+
+_HINTS = {
+    "password": "password_file: /path of a file",
+    "bases": 'bases: ["ou=people,dc=example,dc=org"]',
+    "attributes": "attributes: [uid, cn, mail]",
+}
+"""What to write for a parameter that is missing, where its name alone does not say it."""
 
 
 def shown_name(name: str) -> str:
@@ -106,6 +116,7 @@ def _backend(
         insecure=insecure,
         account_dn=account_dn,
         bind_names=here.get("bind_names", values.flag, False),
+        bind_only=here.get("bind_only", values.flag, False),
         service_accounts=directories.service_accounts(here, account_dn, login),
     )
 
@@ -171,7 +182,7 @@ def _login(backend: Section, speaks: Protocol, *, secrets: bool) -> Login:
         if "login" not in backend:
             backend.fail("login", f"is missing; write {{strategy: one of {', '.join(Strategy)}, …}}")
         return Login(Strategy.DOVECOT_TOKEN)
-    strategy = here.required("strategy", _strategy, None, f"write one of {', '.join(Strategy)}")
+    strategy = here.required("strategy", values.one_of(Strategy), None, f"write one of {', '.join(Strategy)}")
     password = _password(here, secrets=secrets)
     login = Login(
         strategy=strategy or Strategy.DOVECOT_TOKEN,
@@ -182,12 +193,14 @@ def _login(backend: Section, speaks: Protocol, *, secrets: bool) -> Login:
         client_id=here.get("client_id", values.text, ""),
         audience=here.get("audience", values.text, ""),
         bind_dn=here.get("bind_dn", values.dn, ""),
+        bases=here.each("bases", values.comparable_dn),
+        attributes=here.each("attributes", values.attribute),
     )
     if strategy is None:
         return login
     if speaks not in SPEAKS[strategy]:
         here.fail("strategy", f"{strategy} does not exist for {speaks}, only for {', '.join(SPEAKS[strategy])}")
-    for key in ("user", "password", "password_file", "separator", "issuer", "client_id", "audience", "bind_dn"):
+    for key in (key for key in KEYS["login"] if key != "strategy"):
         if key in here and key not in TAKES[strategy]:
             here.fail(key, f"means nothing to strategy {strategy}; remove it")
     for key in NEEDS[strategy]:
@@ -196,13 +209,9 @@ def _login(backend: Section, speaks: Protocol, *, secrets: bool) -> Login:
             # One that is nowhere may be a credential of systemd's, which only the core gets.
             given = given or "password_file" in here or files.credential(here.at(key)) is not None or not secrets
         if not given:
-            hint = "password_file: /path of a file" if key == "password" else f"{key}: …"
+            hint = _HINTS.get(key, f"{key}: …")
             here.problems.add(here.mark, here.at(key), f"is missing; strategy {strategy} needs {hint}")
     return login
-
-
-def _strategy(scalar: Scalar) -> Strategy | None:
-    return values.one_of(Strategy, LATER_STRATEGIES)(scalar)
 
 
 def _password(here: Section, *, secrets: bool) -> Secret | None:

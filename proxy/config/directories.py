@@ -26,7 +26,7 @@ def account_dn(here: Section, domains: tuple[str, ...], login: Login) -> str:
 
 def none(here: Section) -> str:
     """For a backend that is no directory: the keys that only one of those has are errors."""
-    for key in ("account_dn", "bind_names", "service_accounts"):
+    for key in ("account_dn", "bind_names", "bind_only", "service_accounts"):
         if key in here:
             here.fail(key, "is for ldap only; remove it")
     return ""

@@ -41,6 +41,7 @@ class Strategy(StrEnum):
     XCLIENT = "xclient"
     STATIC = "static"
     PROXIED_AUTHORIZATION = "proxied_authorization"
+    SERVICE_IDENTITY = "service_identity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,11 @@ class Login:
     client_id: str = ""
     audience: str = ""
     bind_dn: str = ""
-    """proxied_authorization: the service that sidegate binds as."""
+    """proxied_authorization, service_identity: the service that sidegate binds as."""
+    bases: tuple[str, ...] = ()
+    """service_identity: the DNs at and below which accounts may read."""
+    attributes: tuple[str, ...] = ()
+    """service_identity: what they may read there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,8 @@ class Backend:
     bind_names: bool = False
     """LDAP: clients may bind with a login name in place of a DN, as with Active Directory."""
     service_accounts: tuple[ServiceAccount, ...] = ()
+    bind_only: bool = False
+    """LDAP: a Bind with a right app password is answered at once; the directory is contacted at the first request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,12 @@ def _backend(backend: Backend, only_changed: bool) -> dict[str, Any]:
     if backend.protocol is Protocol.LDAP:
         tree["account_dn"] = backend.account_dn
         services = [{"dn": service.dn, "networks": list(service.networks)} for service in backend.service_accounts]
-        tree |= _kept(only_changed, ("bind_names", backend.bind_names, False), ("service_accounts", services, []))
+        tree |= _kept(
+            only_changed,
+            ("bind_names", backend.bind_names, False),
+            ("bind_only", backend.bind_only, False),
+            ("service_accounts", services, []),
+        )
     elif strategy is not Strategy.STATIC:
         tree |= _kept(only_changed, ("username", backend.username, "{account}"))
     default = default_client_address(backend.protocol, strategy)
@@ -112,6 +117,8 @@ def _backend(backend: Backend, only_changed: bool) -> dict[str, Any]:
         ("client_id", login.client_id, ""),
         ("audience", login.audience, ""),
         ("bind_dn", login.bind_dn, ""),
+        ("bases", list(login.bases), []),
+        ("attributes", list(login.attributes), []),
     )
     return tree
 

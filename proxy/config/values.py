@@ -16,9 +16,10 @@ from proxy.config.document import Scalar
 from proxy.config.reader import Bad
 from proxy.config.settings import Address
 from proxy.domain import durations
-from proxy.domain.dn import Template, is_well_formed
+from proxy.domain.dn import Template, comparable, is_well_formed
 from proxy.domain.login_names import canonical, domain_of
 from proxy.domain.networks import NetworkSet, canonical_network
+from proxy.wire.ldap.inspection import GUARDED
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -231,6 +232,22 @@ def dn(scalar: Scalar) -> str:
     """A distinguished name, as the backend takes it."""
     if not is_well_formed(text(scalar)):
         raise Bad("is no distinguished name; write cn=sidegate,ou=services,dc=example,dc=org")
+    return scalar.text
+
+
+def comparable_dn(scalar: Scalar) -> str:
+    """A distinguished name that can be compared with others, and is not the empty one."""
+    if not comparable(dn(scalar)):
+        raise Bad("cannot be compared; write names and plain values, such as ou=people,dc=example,dc=org")
+    return scalar.text
+
+
+def attribute(scalar: Scalar) -> str:
+    """The name of an LDAP attribute that holds no password."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", text(scalar)):
+        raise Bad("is no attribute's name; list what may be read one by one, without * or options")
+    if scalar.text.lower().encode() in GUARDED:
+        raise Bad("holds a password, which nobody may read here")
     return scalar.text
 
 

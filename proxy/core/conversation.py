@@ -21,6 +21,7 @@ from proxy.domain.backend_login import (
     BearerLogin,
     PlainLogin,
     ProxiedLogin,
+    ServiceIdentityLogin,
     ServiceLogin,
     XclientLogin,
 )
@@ -132,10 +133,11 @@ class Conversation:
             case Started():
                 session = self._owned(peer, message.session_id)
                 if session is not None:
-                    session.live = True
+                    bound, session.live = session.live, True
                     session.backend_address = message.backend
                     session.program = claims.program(message.program) or session.program
-                    self._reports.started(session)
+                    if not bound:  # else it is `bind_only`, and has now asked for something
+                        self._reports.started(session)
             case Ended():
                 session = self._owned(peer, message.session_id)
                 if session is not None:
@@ -350,5 +352,8 @@ def _on_the_wire(login: BackendLogin) -> LoginSetting:
             return LoginSetting("xclient", "", user, "")
         case ProxiedLogin(bind_dn, password, authzid):
             return LoginSetting("proxied", authzid, bind_dn, password.reveal())
+        case ServiceIdentityLogin(bind_dn, password, account, bases, attributes):
+            secret = password.reveal()
+            return LoginSetting("service_identity", account, bind_dn, secret, list(bases), list(attributes))
         case ServiceLogin(dn, password):
             return LoginSetting("service", "", dn, password.reveal())

@@ -58,6 +58,7 @@ def _backends(config: Config) -> list[BackendSetting]:
             backend.bind_names,
             list(config.domains) if backend.account_dn else [],
             [ServiceSetting(service.dn, list(service.networks)) for service in backend.service_accounts],
+            backend.bind_only,
         )
         for backend in config.backends.values()
     ]

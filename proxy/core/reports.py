@@ -253,7 +253,7 @@ class Reports:
         """A registered session is over, or came to nothing."""
         if message.messages or message.recipients:
             self._used(session, message.messages, message.recipients)
-        if session.live:
+        if session.live and message.fault is None:
             _log.info(
                 "session ended",
                 user=session.account,

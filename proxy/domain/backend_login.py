@@ -42,6 +42,19 @@ class ProxiedLogin:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceIdentityLogin:
+    """LDAP: a simple Bind as a service, under whose rights the account reads listed parts of the directory."""
+
+    bind_dn: str
+    password: Secret
+    account: str
+    """The account's authzId, for Who am I?: the backend would name the service."""
+    bases: tuple[str, ...]
+    """DNs: what is below them, and they themselves, may be read."""
+    attributes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceLogin:
     """LDAP: the simple Bind of a listed service DN, passed through. The only login made of what a client sent."""
 
@@ -50,4 +63,4 @@ class ServiceLogin:
     """Empty in the core, which never has it."""
 
 
-BackendLogin = PlainLogin | BearerLogin | XclientLogin | ProxiedLogin | ServiceLogin
+BackendLogin = PlainLogin | BearerLogin | XclientLogin | ProxiedLogin | ServiceIdentityLogin | ServiceLogin

@@ -11,6 +11,7 @@ from proxy.domain.backend_login import (
     BearerLogin,
     PlainLogin,
     ProxiedLogin,
+    ServiceIdentityLogin,
     ServiceLogin,
     XclientLogin,
 )
@@ -158,7 +159,15 @@ class PendingAttempt:
             )
 
         header = encode_v2(client) if how == "proxy_v2" else b""
-        self._backend = BackendConnection(worker.loop, backend, worker.limits, make, header, self._backend_answered)
+
+        def connect(done: Callable[[Outcome], None]) -> BackendConnection:
+            return BackendConnection(worker.loop, backend, worker.limits, make, header, done)
+
+        if backend.setting.bind_only and not isinstance(login, ServiceLogin):
+            self._over = True
+            connection.bound(self._session, connect)
+        else:
+            self._backend = connect(self._backend_answered)
 
     def _backend_answered(self, outcome: Outcome) -> None:
         session, self._backend = self._session, None
@@ -236,6 +245,9 @@ def _backend_login(setting: LoginSetting, service: ServiceLogin | None) -> Backe
             return XclientLogin(setting.authcid)
         case "proxied":
             return ProxiedLogin(setting.authcid, Secret(setting.secret), setting.authzid)
+        case "service_identity":
+            secret, bases, attributes = Secret(setting.secret), tuple(setting.bases), tuple(setting.attributes)
+            return ServiceIdentityLogin(setting.authcid, secret, setting.authzid, bases, attributes)
         case "service" if service is not None and setting.authcid == service.dn:
             return service
         case kind:

@@ -12,14 +12,15 @@ from proxy.domain.model import ClientInfo
 from proxy.domain.networks import network_of
 from proxy.domain.verdicts import Reason, Shown
 from proxy.fronts.attempt import PendingAttempt
+from proxy.fronts.bound import Bound
 from proxy.fronts.descriptor import Leg, buffer
 from proxy.fronts.handshake import accept_tls
-from proxy.fronts.login import LoggedIn
+from proxy.fronts.login import Connect, LoggedIn
 from proxy.fronts.relay import Relay
 from proxy.fronts.sessions import Session
 from proxy.fronts.worker import Front, Worker
 from proxy.wire import proxy_protocol
-from proxy.wire.events import Attempt, AttemptRefused, Close, FrontEvent, FrontMachine, Send, StartTls
+from proxy.wire.events import Attempt, AttemptRefused, BackendReady, Close, FrontEvent, FrontMachine, Send, StartTls
 
 PROXY_HEADER_TIMEOUT = 5.0
 """Seconds."""
@@ -256,14 +257,24 @@ class Connection:
 
     def accepted(self, session: Session, backend: LoggedIn) -> None:
         """The backend said OK, so the client may hear it; from here on bytes are relayed."""
+        self._accept(session, backend.ready)
+        again = None if self.front.kit.one_person_a_connection else self._log_in_again
+        Relay(self.worker, self.front, session, self._leg, backend, self.machine.trailing_data(), again)
+
+    def bound(self, session: Session, connect: Connect) -> None:
+        """The client hears OK, and the backend nothing until it is asked for something."""
+        self._accept(session, BackendReady(b""))
+        assert self.front.kit.bound is not None
+        machine, data = self.front.kit.bound(), self.machine.trailing_data()
+        Bound(self.worker, self.front, session, self._leg, machine, data, connect, self._log_in_again)
+
+    def _accept(self, session: Session, ready: BackendReady) -> None:
         self._attempt = None
         self._leave()
-        for event in self.machine.accept(backend.ready):
+        for event in self.machine.accept(ready):
             if isinstance(event, Send):
                 self._leg.send(event.data)
         session.program = self.machine.program
-        again = None if self.front.kit.one_person_a_connection else self._log_in_again
-        Relay(self.worker, self.front, session, self._leg, backend, self.machine.trailing_data(), again)
 
     def _log_in_again(self, data: bytes) -> None:
         """From the relay of a session that is over: `data` begins another login, judged as if it were the first."""

@@ -38,6 +38,10 @@ class LoggedIn:
 Outcome = LoggedIn | BackendRefused | Offers
 
 
+Connect = Callable[[Callable[[Outcome], None]], "BackendConnection"]
+"""Begins to log in; its argument gets the outcome."""
+
+
 class BackendConnection:
     """One way to a backend, from looking up its address to an Outcome, which `done` gets exactly once."""
 

@@ -8,7 +8,15 @@ from typing import Protocol as Interface
 
 from proxy.domain.backend_login import BackendLogin
 from proxy.domain.model import ClientInfo, Protocol
-from proxy.wire.events import BackendMachine, BackendReady, ClientObserver, FramedRelay, FrontMachine, FrontSettings
+from proxy.wire.events import (
+    BackendMachine,
+    BackendReady,
+    BoundMachine,
+    ClientObserver,
+    FramedRelay,
+    FrontMachine,
+    FrontSettings,
+)
 from proxy.wire.imap import backend as imap_backend
 from proxy.wire.imap import front as imap_front
 from proxy.wire.imap import replies as imap_replies
@@ -16,6 +24,7 @@ from proxy.wire.imap.observer import ImapObserver
 from proxy.wire.ldap import backend as ldap_backend
 from proxy.wire.ldap import front as ldap_front
 from proxy.wire.ldap import replies as ldap_replies
+from proxy.wire.ldap.bound import LdapBound
 from proxy.wire.ldap.relay import LdapRelay
 from proxy.wire.smtp import backend as smtp_backend
 from proxy.wire.smtp import front as smtp_front
@@ -48,6 +57,8 @@ class ProtocolKit:
     """Listens to the client's side of an unframed relay."""
     framed: Callable[[BackendReady], FramedRelay] | None
     """The relay of a protocol that stays framed after login."""
+    bound: Callable[[], BoundMachine] | None = None
+    """Stands in for the relay until something is asked of a backend that is `bind_only`."""
     one_person_a_connection: bool = True
     """False: a program may try the logins of many people on one connection, so that refusals do not end it."""
 
@@ -79,6 +90,7 @@ PROTOCOLS: dict[str, ProtocolKit] = {
         alpn=frozenset({b"ldap"}),
         observer=None,
         framed=LdapRelay,
+        bound=LdapBound,
         one_person_a_connection=False,
     ),
 }

@@ -231,6 +231,8 @@ class BackendSetting(msgspec.Struct, array_like=True):
     domains: list[str] = []
     """Those that accounts are in: what `account_dn` leaves out of a DN."""
     services: list[ServiceSetting] = []
+    bind_only: bool = False
+    """LDAP: an account's Bind is answered without the backend, which is contacted at the first request."""
 
 
 class LimitSetting(msgspec.Struct, array_like=True):
@@ -274,15 +276,17 @@ class Reload(Message):
 
 
 class LoginSetting(msgspec.Struct, array_like=True):
-    """A domain.backend_login on the wire: kind plain | bearer | xclient | proxied | service.
+    """A domain.backend_login on the wire: kind plain | bearer | xclient | proxied | service_identity | service.
 
-    Of the last two authcid is the DN to bind as; a service's secret is what its Bind had.
+    Of the last three authcid is the DN to bind as; a service's secret is what its Bind had.
     """
 
     kind: str
     authzid: str
     authcid: str
     secret: str
+    bases: list[str] = []
+    attributes: list[str] = []
 
     def __repr__(self) -> str:
         return "<LoginSetting>"

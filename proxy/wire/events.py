@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol as Interface
 
+from proxy.domain.backend_login import BackendLogin
 from proxy.domain.model import Credential
 from proxy.domain.verdicts import Shown
 
@@ -85,10 +86,8 @@ class BackendReady:
     reply: bytes
     offers: frozenset[str] = frozenset()
     """What the backend lists after login, upper case (EHLO keywords with parameters, IMAP capabilities)."""
-    identity: bytes = b""
-    """LDAP: the authzId that every request is to carry (RFC 4370)."""
-    service: bool = False
-    """LDAP: a service's own Bind was passed through; requests go as the service."""
+    login: BackendLogin | None = None
+    """LDAP: what the backend took; what requests may do depends on it."""
 
 
 @dataclass(slots=True)
@@ -224,6 +223,14 @@ class FramedRelay(Interface):
 
     def backend_data(self, data: bytes | memoryview) -> list[RelayEvent]:
         """Bytes came from the backend."""
+
+
+class BoundMachine(Interface):
+    """Listens to a client that is logged in while nothing was asked of the backend yet (LDAP)."""
+
+    def client_data(self, data: bytes | memoryview) -> list[RelayEvent]:
+        """Bytes came. ToBackend is what a backend is needed for from now on, and the machine's last word; so are Close
+        and LogInAgain."""
 
 
 @dataclass(frozen=True, slots=True)

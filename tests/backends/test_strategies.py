@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey
 from proxy.backends import keys, strategy
 from proxy.backends.names import CannotName
 from proxy.config.settings import Address, Backend, BackendTls, ClientAddress, Login, Strategy
-from proxy.domain.backend_login import BearerLogin, PlainLogin, ProxiedLogin, XclientLogin
+from proxy.domain.backend_login import BearerLogin, PlainLogin, ProxiedLogin, ServiceIdentityLogin, XclientLogin
 from proxy.domain.model import Account, AccountKind, MfaState, Protocol
 from proxy.domain.secret import Secret
 
@@ -129,6 +129,16 @@ def test_an_address_without_a_dn_is_not_sent(the_keys):
     make = strategy.make(directory("uid={local},o={domain}"), the_keys, lambda: NOW)
     with pytest.raises(CannotName, match="backend mail has no DN for alice"):
         make(replace(ALICE, address="alice"))
+
+
+def test_who_reads_is_only_told_who_they_are(the_keys):
+    login = replace(SERVICE, strategy=Strategy.SERVICE_IDENTITY, bases=("dc=org",), attributes=("cn",))
+    make = strategy.make(replace(directory("uid={local},o={domain}"), login=login), the_keys, lambda: NOW)
+    made = make(ALICE)
+    assert made == ServiceIdentityLogin(
+        "cn=sidegate,dc=org", Secret("s"), "dn:uid=alice,o=example.org", ("dc=org",), ("cn",)
+    )
+    assert make(replace(ALICE, address="alice")) == replace(made, account="u:alice")
 
 
 TOKEN = Login(Strategy.DOVECOT_TOKEN, issuer="https://login.example.org", client_id="sidegate")

@@ -13,7 +13,7 @@ from proxy.domain.secret import Secret
 from tests.config.mistakes import VALID, changed, loaded, mistakes
 
 LOGIN = "{strategy: dovecot_token, issuer: sidegate, client_id: sidegate}"
-STRATEGIES = "dovecot_token, master_user, xclient, static, proxied_authorization"
+STRATEGIES = "dovecot_token, master_user, xclient, static, proxied_authorization, service_identity"
 LATER = "is not in this version of sidegate"
 
 
@@ -29,7 +29,7 @@ TABLE: list[tuple[str, str, list[str]]] = [
         "",
         [
             "9:5: backends.mail.login: is missing; write {strategy: one of dovecot_token, master_user, xclient, "
-            "static, proxied_authorization, …}"
+            "static, proxied_authorization, service_identity, …}"
         ],
     ),
     (
@@ -37,7 +37,7 @@ TABLE: list[tuple[str, str, list[str]]] = [
         "static",
         [
             "12:12: backends.mail.login: must be a mapping; write {strategy: …} (keys: strategy, user, password,"
-            " password_file, separator, issuer, client_id, audience, bind_dn)"
+            " password_file, separator, issuer, client_id, audience, bind_dn, bases, attributes)"
         ],
     ),
     (
@@ -49,11 +49,6 @@ TABLE: list[tuple[str, str, list[str]]] = [
         LOGIN,
         "{strategy: master}",
         ["12:23: backends.mail.login.strategy: is none of " + STRATEGIES],
-    ),
-    (
-        LOGIN,
-        "{strategy: service_identity}",
-        [f"12:23: backends.mail.login.strategy: service_identity {LATER}; write one of {STRATEGIES}"],
     ),
     (
         LOGIN,

@@ -197,3 +197,69 @@ def test_several_domains_have_to_be_told_apart_in_a_dn(tmp_path: Path) -> None:
     for template in ("mail={account},dc=org", "uid={local},o={domain},dc=org"):
         text = WITH_DIRECTORY + DIRECTORY.replace(DN, f'"{template}"') + domains
         assert loaded(tmp_path, text).backends["directory"].account_dn == template
+
+
+READING = (
+    'login: {strategy: service_identity, bind_dn: "cn=sidegate,ou=services,dc=example,dc=org", password: pw, '
+    'bases: ["ou=people,dc=example,dc=org"], attributes: [uid, memberOf]}'
+)
+
+
+def test_reading_under_the_services_rights(tmp_path: Path) -> None:
+    text = WITH_DIRECTORY + DIRECTORY[: DIRECTORY.index("login:")] + READING + "\n    bind_only: true\n"
+    backend = loaded(tmp_path, text, secrets=True).backends["directory"]
+    assert backend.login == Login(
+        Strategy.SERVICE_IDENTITY,
+        password=Secret("pw"),
+        bind_dn="cn=sidegate,ou=services,dc=example,dc=org",
+        bases=("ou=people,dc=example,dc=org",),
+        attributes=("uid", "memberOf"),
+    )
+    assert backend.bind_only
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            '["ou=people,dc=example,dc=org"]',
+            '["", "2.5.4.11=x", people]',
+            [("bases[0]", "is empty"), ("bases[1]", "compared"), ("bases[2]", "no distinguished")],
+        ),
+        (
+            "[uid, memberOf]",
+            "['*', uid;binary, userPassword, unicodepwd]",
+            [
+                ("attributes[0]", "no attribute"),
+                ("attributes[1]", "no attribute"),
+                ("attributes[2]", "holds a password"),
+                ("attributes[3]", "holds a password"),
+            ],
+        ),
+        (
+            'bases: ["ou=people,dc=example,dc=org"], attributes: [uid, memberOf]',
+            "user: x",
+            [
+                ("attributes", "is missing; strategy service_identity needs attributes: [uid, cn, mail]"),
+                ("bases", 'is missing; strategy service_identity needs bases: ["ou=people,dc=example,dc=org"]'),
+                ("user", "means nothing"),
+            ],
+        ),
+    ],
+)
+def test_mistakes_of_reading(tmp_path: Path, old: str, new: str, expected: list[tuple[str, str]]) -> None:
+    assert READING.count(old) == 1
+    text = WITH_DIRECTORY + DIRECTORY[: DIRECTORY.index("login:")] + READING.replace(old, new) + "\n"
+    found = mistakes(tmp_path, text)
+    assert len(found) == len(expected)
+    for line, (key, words) in zip(found, expected, strict=True):
+        assert f"backends.directory.login.{key}: " in line
+        assert words in line
+
+
+def test_mail_backends_have_none_of_it(tmp_path: Path) -> None:
+    text = VALID.replace("    login:", "    bind_only: true\n    service_accounts: []\n    login:", 1)
+    assert [line.partition("mail.")[2] for line in mistakes(tmp_path, text)] == [
+        "bind_only: is for ldap only; remove it",
+        "service_accounts: is for ldap only; remove it",
+    ]

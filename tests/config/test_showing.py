@@ -57,7 +57,8 @@ def test_only_what_is_changed(tmp_path: Path) -> None:
 def test_a_directory_is_shown_with_what_means_something_to_it(tmp_path: Path) -> None:
     config = loaded(tmp_path, LDAP, secrets=True)
     shown = yaml.safe_load(show(config, only_changed=False))["backends"]["directory"]
-    keys = ["protocol", "address", "tls", "account_dn", "bind_names", "service_accounts", "client_address", "login"]
+    keys = ["protocol", "address", "tls", "account_dn", "bind_names", "bind_only"]
+    keys += ["service_accounts", "client_address", "login"]
     assert list(shown) == keys
     shown = yaml.safe_load(show(config, only_changed=True))["backends"]["directory"]
     assert list(shown) == ["protocol", "address", "tls", "account_dn", "login"]

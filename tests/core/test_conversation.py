@@ -14,7 +14,7 @@ from proxy.config.settings import Limits
 from proxy.core import conversation, takeover
 from proxy.core.verifying import Verifier
 from proxy.domain.audit import Event
-from proxy.domain.backend_login import ProxiedLogin
+from proxy.domain.backend_login import ProxiedLogin, ServiceIdentityLogin
 from proxy.domain.model import AccountKind, EndReason, Protocol
 from proxy.domain.networks import NetworkSet
 from proxy.domain.secret import Secret
@@ -979,6 +979,35 @@ def test_a_shared_mailboxes_app_password_is_for_the_mailbox(tmp_path: Path):
         _, secret = disk.mint(account=info, owner_id=disk.alice.id)
         assert await reason(scene, peer, ask(secret, name="info")) == "accepted"
         assert await reason(scene, peer, ask(secret, "s2", name="alice", question=2)) == Reason.UNKNOWN_APP_PASSWORD
+
+    play(tmp_path, script)
+
+
+def test_reading_goes_out_with_its_limits(tmp_path: Path):
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        login = ServiceIdentityLogin("cn=sidegate,dc=org", Secret("service"), "dn:uid=alice", ("ou=p,dc=org",), ("cn",))
+        scene.decider.strategies = dict.fromkeys(scene.config.backends, lambda account: login)
+        _, secret = disk.mint()
+        answer = await answered(scene, peer, ask(secret))
+        assert isinstance(answer, m.Accept)
+        assert answer.login == m.LoginSetting(
+            "service_identity", "dn:uid=alice", "cn=sidegate,dc=org", "service", ["ou=p,dc=org"], ["cn"]
+        )
+
+    play(tmp_path, script)
+
+
+def test_a_backend_that_is_asked_later_is_no_second_login(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        _, secret = disk.mint()
+        await answered(scene, peer, ask(secret))
+        scene.says(peer, m.Started("s1", "", None))
+        scene.says(peer, m.Started("s1", "127.0.0.1:389", None))
+        assert scene.table.get("s1").backend_address == "127.0.0.1:389"  # type: ignore[union-attr]
+        scene.says(peer, m.Ended("s1", "backend login failed", 0, 0, fault=Fault.CONNECT, detail="away"))
+        said = capfd.readouterr().err
+        assert said.count('event="login accepted"') == 1
+        assert "reason=backend_unavailable" in said
 
     play(tmp_path, script)
 

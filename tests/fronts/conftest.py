@@ -177,6 +177,7 @@ class Shape:
     buffers: int | None = None
     smtp_client_address: str = "xclient"
     smtp_script: Callable[[Peer], None] = smtp_echo
+    bind_only: bool = False
 
 
 def start_rig(tmp_path: Path, certificates: Certificates, shape: Shape) -> Rig:
@@ -215,6 +216,7 @@ def start_rig(tmp_path: Path, certificates: Certificates, shape: Shape) -> Rig:
             account_dn="uid={local},ou=people,dc=example,dc=org",
             domains=["example.org"],
             services=[ServiceSetting(CHAT, ["127.0.0.1/32"]), ServiceSetting(ELSEWHERE, ["192.0.2.1/32"])],
+            bind_only=shape.bind_only,
         ),
     ]
     core = FakeCore(

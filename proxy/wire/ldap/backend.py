@@ -3,14 +3,15 @@
     connect, StartTLS where configured, Bind as the service, Who am I? as the account (RFC 4532 under RFC 4370)
 
 The last step proves that the backend knows the account and lets the service speak for it, before the client hears OK.
-A service that is passed through has a Bind of its own, whose answer the client hears.
+It is left out where the account only reads under the service's rights. A service that is passed through has a Bind of
+its own, whose answer the client hears.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from proxy.domain.backend_login import BackendLogin, ProxiedLogin, ServiceLogin
+from proxy.domain.backend_login import BackendLogin, ProxiedLogin, ServiceIdentityLogin, ServiceLogin
 from proxy.domain.model import ClientInfo
 from proxy.domain.secret import Secret
 from proxy.wire.events import BackendEvent, BackendReady, BackendRefused, Close, Fault, Offers, Send, StartTls
@@ -19,6 +20,7 @@ from proxy.wire.ldap.grammar import BerError, Pdu
 
 MAX_PDU = 64 * 1024
 """Bytes of an answer before the login is done."""
+DirectoryLogin = ProxiedLogin | ServiceIdentityLogin | ServiceLogin
 _TEMPORARY = frozenset((replies.BUSY, replies.UNAVAILABLE))
 
 
@@ -26,8 +28,8 @@ def login_machine(
     login: BackendLogin, client: ClientInfo, session_id: str, *, starttls: bool, client_address: str
 ) -> LdapBackend:
     """A machine that logs in. Client and session are for protocols that can pass them on; LDAP has no way to."""
-    if not isinstance(login, ProxiedLogin | ServiceLogin):
-        raise TypeError("LDAP backends take a service bind only")
+    if not isinstance(login, DirectoryLogin):
+        raise TypeError("LDAP backends take a simple Bind only")
     return LdapBackend(login, starttls=starttls)
 
 
@@ -41,7 +43,7 @@ class LdapBackend:
 
     __slots__ = ("_buffer", "_done", "_expected", "_login", "_next", "_number", "_starttls", "state")
 
-    def __init__(self, login: ProxiedLogin | ServiceLogin | None, *, starttls: bool) -> None:
+    def __init__(self, login: DirectoryLogin | None, *, starttls: bool) -> None:
         self.state = "connect"
         self._login = login
         self._starttls = starttls
@@ -129,21 +131,27 @@ class LdapBackend:
             return self._fail(Fault.TEMPORARY, f"it said {code}")
         if code in (replies.REFERRAL, replies.SASL_IN_PROGRESS):
             return self._fail(Fault.PROTOCOL, f"it answered a simple Bind with {code}")
-        self._done = True
         if code:
+            self._done = True
             answer = grammar.encode(grammar.BIND_RESPONSE, pdu.raw[pdu.start : pdu.end])
             return [BackendRefused(Fault.SERVICE, f"it refused the service's Bind: {code}", answer)]
+        return self._ready()
+
+    def _ready(self) -> list[BackendEvent]:
+        self._done = True
         self.state = "done"
-        return [BackendReady(b"", service=True)]
+        return [BackendReady(b"", login=self._login)]
 
     def _bound(self, pdu: Pdu) -> list[BackendEvent]:
         login = self._login
-        assert isinstance(login, ProxiedLogin)
+        assert isinstance(login, ProxiedLogin | ServiceIdentityLogin)
         code, _ = grammar.result(pdu)
         if code in _TEMPORARY:
             return self._fail(Fault.TEMPORARY, f"it said {code}")
         if code:
             return self._fail(Fault.CREDENTIAL, f"it refused the Bind as {login.bind_dn}: {code}")
+        if isinstance(login, ServiceIdentityLogin):
+            return self._ready()
         request = grammar.extended_request(grammar.WHO_AM_I)
         identity = grammar.control(grammar.PROXIED_AUTHORIZATION, login.authzid.encode())
         return self._ask("who am i", request, grammar.EXTENDED_RESPONSE, self._identified, identity)
@@ -162,9 +170,7 @@ class LdapBackend:
             return self._fail(Fault.CREDENTIAL, detail)
         if not self._is_somebody(pdu, at):
             return self._fail(Fault.CREDENTIAL, "under proxied authorization it takes the account for anonymous")
-        self._done = True
-        self.state = "done"
-        return [BackendReady(b"", identity=login.authzid.encode())]
+        return self._ready()
 
     def _is_somebody(self, pdu: Pdu, at: int) -> bool:
         for tag, start, end in grammar.elements(pdu.raw, at, pdu.end):

@@ -173,14 +173,18 @@ def parse(raw: bytes) -> Pdu:
     return Pdu(raw, message_id, operation, start, op_start, op_end, controls)
 
 
-def take(buffer: bytearray, limit: int) -> Pdu | None:
-    """The next message, out of the buffer; None until it is whole. BerError as `length` and `parse`."""
+def peek(buffer: bytearray, limit: int) -> Pdu | None:
+    """The next message, which stays in the buffer; None until it is whole. BerError as `length` and `parse`."""
     size = length(buffer, 0, limit)
-    if size is None or size > len(buffer):
-        return None
-    raw = bytes(buffer[:size])
-    del buffer[:size]
-    return parse(raw)
+    return parse(bytes(buffer[:size])) if size is not None and size <= len(buffer) else None
+
+
+def take(buffer: bytearray, limit: int) -> Pdu | None:
+    """As peek, and out of the buffer."""
+    pdu = peek(buffer, limit)
+    if pdu is not None:
+        del buffer[: len(pdu.raw)]
+    return pdu
 
 
 def controls(pdu: Pdu) -> list[tuple[bytes, bool, bytes]]:
@@ -250,9 +254,10 @@ def extended_request(name: bytes) -> bytes:
     return encode(EXTENDED_REQUEST, encode(REQUEST_NAME, name))
 
 
-def control(name: bytes, value: bytes) -> bytes:
-    """A critical control."""
-    return encode(SEQUENCE, encode(OCTETS, name), encode(BOOLEAN, b"\xff"), encode(OCTETS, value))
+def control(name: bytes, value: bytes | None, *, critical: bool = True) -> bytes:
+    """A control."""
+    flag = encode(BOOLEAN, b"\xff") if critical else b""
+    return encode(SEQUENCE, encode(OCTETS, name), flag, b"" if value is None else encode(OCTETS, value))
 
 
 def with_control(pdu: Pdu, added: bytes) -> bytes:

@@ -41,7 +41,6 @@ GUARDED = frozenset(
     b" authzto authzfrom saslauthzto saslauthzfrom 1.3.6.1.4.1.4203.666.1.8 1.3.6.1.4.1.4203.666.1.9".split()
 )
 """Attributes that hold a password, or who may speak for whom: writing them would outlive every revoke."""
-_READING = frozenset((grammar.SEARCH, grammar.COMPARE, grammar.ABANDON))
 _NAME = re.compile(rb"[a-z][a-z0-9_-]*|(?:oid\.)?(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")
 _SEPARATOR = re.compile(rb"[,+;]")
 _AND, _OR, _NOT = 0xA0, 0xA1, 0xA2
@@ -60,14 +59,10 @@ class _TooLarge(Exception):
     """Looking at all of it would take too long."""
 
 
-def refusal(pdu: Pdu, *, service: bool = False) -> tuple[int, str] | None:
-    """Why this request is not passed on; None if it is. Raises BerError for one that is malformed.
-
-    A service (DESIGN section 5) may search, compare, ask who it is, and abandon.
-    """
+def refusal(pdu: Pdu) -> tuple[int, str] | None:
+    """Why this request is not passed on; None if it is. Raises BerError for one that is malformed."""
     try:
-        found = _controls(pdu) or _operation(pdu)
-        return found or (_beyond_reading(pdu) if service else None)
+        return _controls(pdu) or _operation(pdu)
     except _Guarded:
         return replies.NO_PASSWORDS
     except _TooLarge:
@@ -105,14 +100,6 @@ def _operation(pdu: Pdu) -> tuple[int, str] | None:
             if not 0 < end - start <= 5:
                 raise BerError("number out of range")
     return None
-
-
-def _beyond_reading(pdu: Pdu) -> tuple[int, str] | None:
-    if pdu.operation in _READING:
-        return None
-    if pdu.operation == grammar.EXTENDED_REQUEST and grammar.request_name(pdu) == grammar.WHO_AM_I:
-        return None
-    return replies.READ_ONLY
 
 
 def _extended(pdu: Pdu) -> tuple[int, str] | None:

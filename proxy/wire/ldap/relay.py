@@ -1,15 +1,15 @@
 """Between a bound client and its backend: LDAP, framed for the whole session.
 
 Framed, because a second Bind must be verified like the first (blindly relayed it would hand the account password to the
-backend), and because every request gets the control that makes the backend act as the account (RFC 4370), or is held to
-what a service may do. A request is kept until it is whole; what the backend answers streams through, of any size, and
-only its headers are read, so that a word of ours never lands inside a message.
+backend), and because every request is judged (rights.py): it goes out as the account's, or is answered here. A request
+is kept until it is whole; what the backend answers streams through, of any size, and only its headers are read, so that
+a word of ours never lands inside a message.
 """
 
 from __future__ import annotations
 
 from proxy.wire.events import BackendReady, Close, CloseBackend, LogInAgain, RelayEvent, ToBackend, ToClient
-from proxy.wire.ldap import grammar, inspection, replies
+from proxy.wire.ldap import grammar, replies, rights
 from proxy.wire.ldap.grammar import BerError, Pdu
 
 MAX_PDU = 1024 * 1024
@@ -21,11 +21,11 @@ _MAX_ANSWER = 2**31 - 1
 
 
 class LdapRelay:
-    """A FramedRelay, of an account or of a service that was passed through."""
+    """A FramedRelay."""
 
     __slots__ = (
-        "_control",
         "_header",
+        "_judge",
         "_left",
         "_over",
         "_queued",
@@ -35,14 +35,9 @@ class LdapRelay:
     )
 
     def __init__(self, ready: BackendReady) -> None:
-        """`ready`: the authzId that the login proved, or that it was a service's own. ValueError for neither, or both:
-        an empty authzId would be anonymous (RFC 4370 section 3)."""
-        if bool(ready.identity) == ready.service:
-            raise ValueError("neither an account nor a service")
         self.hold_client = False
         self.awaiting_message_reply = False
-        self._control = grammar.control(grammar.PROXIED_AUTHORIZATION, ready.identity) if ready.identity else None
-        """What makes a request the account's; None for a service, whose requests go as they are."""
+        self._judge = rights.judge(ready.login)
         self._request = bytearray()
         """The beginning of a request."""
         self._left = 0
@@ -125,15 +120,10 @@ class LdapRelay:
         operation = pdu.operation
         if pdu.message_id == 0 or operation not in grammar.REQUESTS:
             raise BerError("not a request")
-        control = self._control
-        refusal = inspection.refusal(pdu, service=control is None)
-        if operation == grammar.ABANDON:  # it has no answer and takes no identity
-            if refusal is None:
-                to_backend.append(pdu.raw)
-            return b""
-        if refusal is not None:
-            return replies.to_request(pdu.message_id, operation, refusal)
-        to_backend.append(pdu.raw if control is None else grammar.with_control(pdu, control))
+        judged = self._judge(pdu)
+        if isinstance(judged, rights.Answer):
+            return judged.reply
+        to_backend.append(judged.request)
         return b""
 
     # ---- from the backend ------------------------------------------------------------------------

@@ -46,7 +46,8 @@ NO_PASSWORDS = (UNWILLING, "Passwords cannot be compared or changed here")
 NO_IDENTITY = (UNAVAILABLE_CRITICAL_EXTENSION, "Proxied authorization is not available")
 NO_IDENTITY_UNCRITICAL = (PROTOCOL_ERROR, "Proxied authorization is not available")
 NO_EXTENSION = (PROTOCOL_ERROR, "This extended operation is not available")
-READ_ONLY = (UNWILLING, "Only searching and comparing is available to a service")
+READ_ONLY = (UNWILLING, "Only searching and comparing is available here")
+NOT_LISTED = (INSUFFICIENT_ACCESS, "This part of the directory, or one of these attributes, is not available here")
 TOO_LARGE = (UNWILLING, "The request has too many parts")
 
 

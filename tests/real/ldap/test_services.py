@@ -79,7 +79,7 @@ def test_from_elsewhere_it_stays_out(gate: Sidegate) -> None:
 def test_it_may_read_and_nothing_else(gate: Sidegate, slapd: Slapd) -> None:
     client = in_as_service(gate)
     assert client.search(ALICE).entries == 1
-    refused = Result(53, "Only searching and comparing is available to a service")
+    refused = Result(53, "Only searching and comparing is available here")
     assert client.ask(modify(ALICE, "description", "x")) == refused
     assert client.ask(tlv(0x4A, ALICE.encode())) == refused
     assert client.ask(tlv(0x68, text(f"uid=new,{PEOPLE}"), tlv(0x30))) == refused

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.domain.backend_login import PlainLogin, ProxiedLogin, ServiceLogin
+from proxy.domain.backend_login import PlainLogin, ProxiedLogin, ServiceIdentityLogin, ServiceLogin
 from proxy.domain.model import ClientInfo
 from proxy.domain.secret import Secret
 from proxy.wire.events import BackendReady, BackendRefused, Fault, StartTls
@@ -47,7 +47,7 @@ def test_the_identity_is_the_one_that_was_asked_for():
     machine.connected(tls=True)
     machine.receive_data(BOUND)
     other = ldap.answer(2, 0x78, 0, "", ldap.text("dn:cn=Alice", 0x8B))
-    assert machine.receive_data(other) == [BackendReady(b"", identity=AUTHZID.encode())]
+    assert machine.receive_data(other) == [BackendReady(b"", login=LOGIN)]
 
 
 def test_start_tls_first():
@@ -150,6 +150,19 @@ def test_details_name_no_secret():
         assert SERVICE in event.detail
 
 
+def test_reading_needs_no_more_than_the_services_bind():
+    login = ServiceIdentityLogin(SERVICE, Secret("service secret"), AUTHZID, ("ou=people",), ("cn",))
+    client = ClientInfo("192.0.2.1", 40000, "192.0.2.2", 636, "TLSv1.3")
+    machine = backend.login_machine(login, client, "id", starttls=False, client_address="none")
+    (sent,) = machine.connected(tls=True)
+    assert sent.data == BIND
+    assert machine.receive_data(BOUND) == [BackendReady(b"", login=login)]
+    machine = backend.login_machine(login, client, "id", starttls=False, client_address="none")
+    machine.connected(tls=True)
+    (refused,) = machine.receive_data(ldap.answer(1, 0x61, 49))
+    assert (refused.fault, refused.pass_on) == (Fault.CREDENTIAL, None)
+
+
 CHAT = "cn=chat,ou=services,dc=example,dc=org"
 
 
@@ -163,7 +176,7 @@ def test_a_service_binds_with_what_it_sent():
     machine = passing()
     (sent,) = machine.connected(tls=True)
     assert sent.data == ldap.bind(1, CHAT, b"p\xe9ss")
-    assert machine.receive_data(BOUND + b"\x30") == [BackendReady(b"", service=True)]
+    assert machine.receive_data(BOUND + b"\x30") == [BackendReady(b"", login=ServiceLogin(CHAT, Secret("p\udce9ss")))]
     assert machine.trailing_data() == b"\x30"
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from proxy.domain.backend_login import ProxiedLogin
+from proxy.domain.secret import Secret
 from proxy.wire.events import BackendReady, Close, CloseBackend, LogInAgain, ToBackend, ToClient
 from proxy.wire.ldap import grammar, inspection, replies
 from proxy.wire.ldap.front import LdapFront
@@ -353,8 +355,9 @@ def mutated(count: int) -> Iterator[bytes]:
 
 def fed(data: bytes) -> None:
     """To a front and to a relay, which answer with events whatever comes."""
-    relay = LdapRelay(BackendReady(b"", identity=b"dn:cn=alice"))
-    for event in relay.client_data(data) + LdapRelay(BackendReady(b"", identity=b"dn:cn=alice")).backend_data(data):
+    ready = BackendReady(b"", login=ProxiedLogin("cn=s", Secret("pw"), "dn:cn=alice"))
+    relay = LdapRelay(ready)
+    for event in relay.client_data(data) + LdapRelay(ready).backend_data(data):
         assert isinstance(event, ToBackend | ToClient | CloseBackend | Close | LogInAgain)
     machine = new_front()
     assert isinstance(machine, LdapFront)

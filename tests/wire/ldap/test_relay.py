@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proxy.domain.backend_login import ProxiedLogin, ServiceLogin, XclientLogin
+from proxy.domain.secret import Secret
 from proxy.wire.events import BackendReady, Close, CloseBackend, LogInAgain, ToBackend, ToClient
 from proxy.wire.ldap import relay as relay_module
 from proxy.wire.ldap import replies
@@ -20,7 +22,7 @@ OURS_LITERAL = bytes.fromhex("3047 0418 322e31362e3834302e312e3131333733302e332e
 
 
 def relay() -> LdapRelay:
-    return LdapRelay(BackendReady(b"", identity=IDENTITY))
+    return LdapRelay(BackendReady(b"", login=ProxiedLogin("cn=s", Secret("pw"), IDENTITY.decode())))
 
 
 def to_backend(events) -> bytes:
@@ -36,17 +38,18 @@ def kinds(events) -> list[type]:
 
 
 def test_an_identity_is_never_empty():
-    with pytest.raises(ValueError, match="neither"):
-        LdapRelay(BackendReady(b""))
+    with pytest.raises(ValueError, match="anonymous"):
+        LdapRelay(BackendReady(b"", login=ProxiedLogin("cn=s", Secret("pw"), "")))
+
+
+@pytest.mark.parametrize("login", [None, XclientLogin("alice")])
+def test_no_other_login_has_rights(login):
+    with pytest.raises(ValueError, match="not a directory's login"):
+        LdapRelay(BackendReady(b"", login=login))
 
 
 def service() -> LdapRelay:
-    return LdapRelay(BackendReady(b"", service=True))
-
-
-def test_nobody_is_both_an_account_and_a_service():
-    with pytest.raises(ValueError, match="neither"):
-        LdapRelay(BackendReady(b"", identity=IDENTITY, service=True))
+    return LdapRelay(BackendReady(b"", login=ServiceLogin("cn=chat", Secret("pw"))))
 
 
 READS = ("search", "compare", "whoami")
@@ -63,7 +66,7 @@ def test_a_services_reading_goes_as_it_is(name):
 def test_a_service_changes_nothing(name):
     events = service().client_data(PLAIN[name]())
     assert kinds(events) == [ToClient]
-    assert b"Only searching and comparing" in to_client(events)
+    assert b"Only searching and comparing is available here" in to_client(events)
 
 
 def test_a_service_speaks_for_nobody():
