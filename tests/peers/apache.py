@@ -26,7 +26,7 @@ LDAPOpCacheEntries 0
 
 
 class Apache:
-    """One page at `url`, for whomever the directory at `ldap` (ldaps://…) lets in; `cache` as Apache has it, or none."""
+    """A page at `url` for whom the directory at `ldap` lets in (ldaps://…); `cache` as Apache has it, or none."""
 
     def __init__(self, root: Path, *, ldap: str, ca: Path, base: str, bind_dn: str, password: str, cache: bool) -> None:
         (port,) = free_ports(1)
