@@ -50,6 +50,7 @@ TESTED_THROUGH: dict[str, str] = {
     "admin": "admin",  # the use cases
     "backends": "backends/test_strategies.py",
     "child.py": "supervisor",
+    "config/credentials.py": "config/test_backends.py",
     "config/errors.py": "config/test_loading.py",
     "config/reader.py": "config/test_loading.py",
     "config/settings.py": "config/test_loading.py",

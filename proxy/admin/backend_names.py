@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.backends.names import templated
+from proxy.domain.login_names import templated
 from proxy.config.settings import Backend, Config, Strategy
 from proxy.store import accounts as store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from proxy.config.settings import Backend
-from proxy.domain.login_names import VARIABLE, VARIABLES
+from proxy.domain.login_names import templated
 from proxy.domain.model import Account
 
 _NAME = re.compile(r"[^\x00-\x20\x7f-\x9f*%]{1,256}")
@@ -14,11 +14,6 @@ _NAME = re.compile(r"[^\x00-\x20\x7f-\x9f*%]{1,256}")
 
 class CannotName(Exception):
     """No safe name of the account for this backend: our fault, so clients get the temporary reply."""
-
-
-def templated(template: str, address: str) -> str:
-    """A `username` template filled in, in one pass: what is put in is not looked at again and names no variable."""
-    return VARIABLE.sub(lambda match: VARIABLES[match[0]](address), template)
 
 
 def backend_name(backend: Backend, account: Account) -> str:

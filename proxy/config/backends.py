@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from proxy.config import directories, files, values
+from proxy.config import credentials, directories, files, values
 from proxy.config.document import Node, Scalar
-from proxy.config.reader import KEYS, Bad, Section, section
+from proxy.config.reader import KEYS, Section, section
 from proxy.config.settings import Address, Backend, BackendTls, ClientAddress, Login, Strategy
 from proxy.domain.model import Protocol
-from proxy.domain.secret import Secret
 
 MAIL_PROTOCOLS = (Protocol.IMAP, Protocol.SMTP)
 
@@ -183,7 +182,7 @@ def _login(backend: Section, speaks: Protocol, *, secrets: bool) -> Login:
             backend.fail("login", f"is missing; write {{strategy: one of {', '.join(Strategy)}, …}}")
         return Login(Strategy.DOVECOT_TOKEN)
     strategy = here.required("strategy", values.one_of(Strategy), None, f"write one of {', '.join(Strategy)}")
-    password = _password(here, secrets=secrets)
+    password = credentials.read(here, "password", secrets=secrets)
     login = Login(
         strategy=strategy or Strategy.DOVECOT_TOKEN,
         user=here.get("user", values.text, ""),
@@ -204,34 +203,8 @@ def _login(backend: Section, speaks: Protocol, *, secrets: bool) -> Login:
         if key in here and key not in TAKES[strategy]:
             here.fail(key, f"means nothing to strategy {strategy}; remove it")
     for key in NEEDS[strategy]:
-        given = key in here
-        if key == "password":
-            # One that is nowhere may be a credential of systemd's, which only the core gets.
-            given = given or "password_file" in here or files.credential(here.at(key)) is not None or not secrets
+        given = credentials.is_given(here, key, secrets=secrets) if key == "password" else key in here
         if not given:
             hint = _HINTS.get(key, f"{key}: …")
             here.problems.add(here.mark, here.at(key), f"is missing; strategy {strategy} needs {hint}")
     return login
-
-
-def _password(here: Section, *, secrets: bool) -> Secret | None:
-    """From `password`, else `password_file`, else systemd's credential named like the key's path."""
-    if "password" in here and "password_file" in here:
-        here.fail("password_file", "stands beside password; keep one of the two")
-    if "password" in here:
-        return here.get("password", lambda scalar: Secret(values.text(scalar)), None)
-
-    def from_file(scalar: Scalar) -> Secret | None:
-        path = values.absolute_path(scalar)
-        return Secret(files.read_secret(path)) if secrets else None
-
-    if "password_file" in here:
-        return here.get("password_file", from_file, None)
-    path = files.credential(here.at("password"))
-    if path is None or not secrets:
-        return None
-    try:
-        return Secret(files.read_secret(path))
-    except Bad as error:
-        here.problems.add(here.mark, here.at("password"), str(error))
-        return None

@@ -36,7 +36,6 @@ def load(path: Path, *, certificates: bool = True, secrets: bool = True) -> Conf
 def _read(path: Path, problems: Problems, *, certificates: bool, secrets: bool) -> Config | None:
     try:
         raw = path.read_bytes()
-        mode = path.stat().st_mode
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         problems.add(START, "", f"cannot be read: {reason}; name the file with --config or $SIDEGATE_CONFIG")
@@ -50,18 +49,7 @@ def _read(path: Path, problems: Problems, *, certificates: bool, secrets: bool) 
     top = section(node, "", problems, "")
     if top is None:
         return None
-    if mode & 0o077:
-        _check_inline_secrets(top, path, mode)
     return _config(path, top, certificates=certificates, secrets=secrets)
-
-
-def _check_inline_secrets(top: Section, path: Path, mode: int) -> None:
-    for name, _, backend in top.named("backends"):
-        login = backend.entries.get("login") if isinstance(backend, Mapping) else None
-        if login is not None and isinstance(login[1], Mapping) and "password" in login[1].entries:
-            message = f"is a secret in a file that others may read (mode {mode & 0o777:04o}); run: chmod 600 {path}"
-            where = f"backends.{backends.shown_name(name)}.login.password"
-            top.problems.add(login[1].entries["password"][1].mark, where, f"{message}, or use password_file")
 
 
 def _config(path: Path, top: Section, *, certificates: bool, secrets: bool) -> Config:

@@ -53,5 +53,10 @@ def domain_of(address: str) -> str:
 
 
 VARIABLES: dict[str, Callable[[str], str]] = {"{account}": str, "{local}": local_part, "{domain}": domain_of}
-"""What a template that names accounts (`username`, `account_dn`) may hold, and what each makes of an address."""
+"""What a template that names accounts (`username`, `account_dn`, `chat_user`) may hold, and what each makes of an address."""
 VARIABLE = re.compile("|".join(map(re.escape, VARIABLES)))
+
+
+def templated(template: str, address: str) -> str:
+    """A template filled in, in one pass: what is put in is not looked at again and names no variable."""
+    return VARIABLE.sub(lambda match: VARIABLES[match[0]](address), template)
