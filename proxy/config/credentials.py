@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from proxy.config import files, values
 from proxy.config.document import Scalar
 from proxy.config.reader import Bad, Section
@@ -10,18 +12,28 @@ from proxy.domain.secret import Secret
 _OTHERS = 0o077
 
 
-def read(here: Section, key: str, *, secrets: bool) -> Secret | None:
-    """From `KEY`, else `KEY_file`, else systemd's credential named like the key's path. None without `secrets`."""
+def read(
+    here: Section, key: str, check: Callable[[str], None] = lambda secret: None, *, secrets: bool
+) -> Secret | None:
+    """From `KEY`, else `KEY_file`, else systemd's credential named like the key's path. None without `secrets`.
+
+    `check` raises Bad, with no secret in it, for one that cannot be meant.
+    """
+
+    def checked(secret: str) -> Secret:
+        check(secret)
+        return Secret(secret)
+
     in_file = f"{key}_file"
     if key in here and in_file in here:
         here.fail(in_file, f"stands beside {key}; keep one of the two")
     if key in here:
         _check_mode(here, key)
-        return here.get(key, lambda scalar: Secret(values.text(scalar)), None)
+        return here.get(key, lambda scalar: checked(values.text(scalar)), None)
 
     def from_file(scalar: Scalar) -> Secret | None:
         path = values.absolute_path(scalar)
-        return Secret(files.read_secret(path)) if secrets else None
+        return checked(files.read_secret(path)) if secrets else None
 
     if in_file in here:
         return here.get(in_file, from_file, None)
@@ -29,7 +41,7 @@ def read(here: Section, key: str, *, secrets: bool) -> Secret | None:
     if path is None or not secrets:
         return None
     try:
-        return Secret(files.read_secret(path))
+        return checked(files.read_secret(path))
     except Bad as error:
         here.problems.add(here.mark, here.at(key), str(error))
         return None

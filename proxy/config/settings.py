@@ -140,6 +140,53 @@ class Backend:
     """LDAP: a Bind with a right app password is answered at once; the directory is contacted at the first request."""
 
 
+class KickWay(StrEnum):
+    """How a chat server is told to end a person's sessions: `on_revoke.type`; one file each in proxy/chat."""
+
+    EJABBERD = "ejabberd"
+    PROSODY = "prosody"
+    WEBHOOK = "webhook"
+
+
+@dataclass(frozen=True, slots=True)
+class EjabberdKick:
+    """ejabberd's HTTP API: with `token`, or `user` and `password`, or neither where ejabberd goes by address."""
+
+    url: str
+    """Of mod_http_api."""
+    chat_user: str
+    """Template of {account}, {local}, {domain}: the chat user that an account is, alice@chat.example.org."""
+    user: str = ""
+    password: Secret | None = None
+    token: Secret | None = None
+    ca: Path | None = None
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProsodyKick:
+    """Prosody's admin shell, on this machine."""
+
+    socket: Path
+    chat_user: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookKick:
+    """A signed POST to whoever can end the sessions."""
+
+    url: str
+    secret: Secret | None
+    """As standardwebhooks.com has it: `whsec_` and the key in base64. None: not read."""
+    chat_user: str
+    ca: Path | None = None
+    insecure: bool = False
+
+
+OnRevoke = EjabberdKick | ProsodyKick | WebhookKick
+"""What ends the chat sessions behind a service account, which outlive the Bind that let them in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     app_password_limit: int = 40

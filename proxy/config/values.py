@@ -17,7 +17,7 @@ from proxy.config.reader import Bad
 from proxy.config.settings import Address
 from proxy.domain import durations
 from proxy.domain.dn import Template, comparable, is_well_formed
-from proxy.domain.login_names import canonical, domain_of
+from proxy.domain.login_names import canonical, domain_of, templated
 from proxy.domain.networks import NetworkSet, canonical_network
 from proxy.wire.ldap.inspection import GUARDED
 
@@ -190,18 +190,35 @@ def network(scalar: Scalar) -> str:
 def portal_url(scalar: Scalar) -> str:
     """https (http on loopback), in plain ASCII that no reply has to quote: it is shown verbatim in all protocols."""
     written = text(scalar)
-    try:
-        parts = urlsplit(written)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError:
-        raise Bad('is not a URL; write "https://login.example.org"') from None
-    if parts.scheme == "http" and not is_loopback(host):
+    hint = 'write "https://login.example.org"'
+    scheme, host = scheme_and_host(written, hint)
+    if scheme == "http" and not is_loopback(host):
         raise Bad("must begin with https:// (http:// only to a loopback address)")
-    if parts.scheme not in ("http", "https") or not host:
-        raise Bad('is not a URL; write "https://login.example.org"')
+    if scheme not in ("http", "https") or not host:
+        raise Bad(f"is not a URL; {hint}")
     if len(written) > 200 or not _URL.fullmatch(written):
         raise Bad("must be at most 200 letters, digits and :/._~%?=&+- (clients see it in replies as it stands here)")
     return written
+
+
+def service_url(scalar: Scalar) -> str:
+    """http or https, without user and fragment: something that sidegate calls."""
+    written = text(scalar)
+    hint = 'write "https://chat.example.org/…"'
+    scheme, host = scheme_and_host(written, hint)
+    if scheme not in ("http", "https") or not host or not _URL.fullmatch(written):
+        raise Bad(f"is not a URL of letters, digits and :/._~%?=&+-; {hint}")
+    return written
+
+
+def scheme_and_host(url: str, hint: str = "") -> tuple[str, str]:
+    """Of a URL, in lower case; empty where there is none."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise Bad(f"is not a URL; {hint}") from None
+    return parts.scheme, host
 
 
 def store_url(scalar: Scalar) -> str:
@@ -267,6 +284,15 @@ def separator(scalar: Scalar) -> str:
     if not re.fullmatch(r"[!-~]", text(scalar), re.ASCII) or scalar.text.isalnum():
         raise Bad('must be one punctuation character; write "*", or remove it to send an authzid')
     return scalar.text
+
+
+def chat_user(scalar: Scalar) -> str:
+    """A template whose result is one chat user's address."""
+    written = template(scalar)
+    local, at, host = templated(written, "alice@example.org").partition("@")
+    if not local or not at or not _HOST_NAME.fullmatch(host):
+        raise Bad('is no template of an address; write "{local}@chat.example.org", or "{account}"')
+    return written
 
 
 def same_name_for_two(written: str, domains: tuple[str, ...]) -> str | None:

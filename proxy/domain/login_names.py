@@ -53,7 +53,7 @@ def domain_of(address: str) -> str:
 
 
 VARIABLES: dict[str, Callable[[str], str]] = {"{account}": str, "{local}": local_part, "{domain}": domain_of}
-"""What a template that names accounts (`username`, `account_dn`, `chat_user`) may hold, and what each makes of an address."""
+"""What a template that names accounts (`username`, `account_dn` …) may hold, and what each makes of an address."""
 VARIABLE = re.compile("|".join(map(re.escape, VARIABLES)))
 
 
