@@ -7,6 +7,7 @@ The map of this package. A login travels down this list and its verdict back up:
     link/      how a front worker asks the core, and how the core cuts sessions
     domain/    what we decide: names, app passwords, limits, the gatekeeper (pure: no I/O, no clock)
     backends/  what we present to the server behind: one login strategy a file, run in the core
+    chat/      how a chat server behind a directory is told to end a person's sessions
     store/     what we remember: schema, queries, hashing, migrations
     admin/     what operators and people may do, with permission and audit
     portal/    pages and API;  cli/ the sidegate command;  demo/ everything on loopback

@@ -21,7 +21,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "argon2": ("store/hashing.py",),
     "click": ("cli",),
     "cryptography": ("backends", "demo", "cli/doctor"),
-    "httpx": ("cli", "demo"),
+    "httpx": ("cli/client.py", "chat/http.py"),
     "idna": ("domain/login_names.py",),
     "jinja2": ("portal",),
     "joserfc": ("backends",),
@@ -49,6 +49,7 @@ TESTED_THROUGH: dict[str, str] = {
     "__main__.py": "cli",
     "admin": "admin",  # the use cases
     "backends": "backends/test_strategies.py",
+    "chat": "chat",
     "child.py": "supervisor",
     "config/credentials.py": "config/test_backends.py",
     "config/errors.py": "config/test_loading.py",

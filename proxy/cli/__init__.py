@@ -1,4 +1,4 @@
-"""The sidegate command. The home of click, rich and httpx.
+"""The sidegate command. The home of click and rich.
 
 main.py     the command tree, loaded by name so that `--version` costs nothing
 base.py     what every command has: --config, errors and exit statuses

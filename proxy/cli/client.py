@@ -1,4 +1,4 @@
-"""The API over admin.sock. The home of httpx."""
+"""The API over admin.sock. A home of httpx."""
 
 from __future__ import annotations
 
