@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,11 @@ class Certificates:
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
         ca = trustme.CA()
-        pair = ca.issue_cert("localhost", "127.0.0.1", "::1", common_name="localhost")  # fetchmail wants one
+        pair = ca.issue_cert(
+            *("localhost", "127.0.0.1", "::1"),
+            common_name="localhost",  # fetchmail wants one
+            not_after=datetime.now(UTC) + timedelta(days=365),  # ejabberd sets a timer, and the year 3000 is too far
+        )
         self.ca = root / "ca.pem"
         self.certificate = root / "cert.pem"
         self.key = root / "key.pem"
