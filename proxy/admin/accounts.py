@@ -184,7 +184,7 @@ async def disable(desk: Desk, actor: Actor, name: str) -> Closed:
         note_ended(c, desk, actor, ended, "its person was disabled")
         return ended
 
-    done = await write_then_cut(desk, write, app_passwords=elsewhere, accounts=[account.id])
+    done = await write_then_cut(desk, write, app_passwords=elsewhere, accounts=[account])
     return {"account": account.address, **done}
 
 
@@ -200,7 +200,7 @@ async def remove(desk: Desk, actor: Actor, name: str) -> Closed:
         note_ended(c, desk, actor, others, "its person was removed")
         return ended
 
-    done = await write_then_cut(desk, write, app_passwords=elsewhere, accounts=[account.id])
+    done = await write_then_cut(desk, write, app_passwords=elsewhere, accounts=[account])
     return {"account": account.address, **done}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from proxy.admin import values
 from proxy.admin.accounts import note_ended
 from proxy.admin.cutting import Revoked, cut, write_then_cut
-from proxy.admin.desk import Actor, Conflict, Desk, Invalid, NotFound, Refusal
+from proxy.admin.desk import Actor, ChatKick, Conflict, Desk, Invalid, NotFound, Refusal
 from proxy.admin.lookup import account_named, account_pages, app_passwords_named, note, person_named
 from proxy.admin.views import AppPasswordView, CreatedView, LastUseView, stamp, stamp_or_none
 from proxy.domain import app_passwords as secrets
@@ -130,7 +130,20 @@ async def revoke_unused(desk: Desk, actor: Actor, unused_for: str) -> Revoked:
         done = await cut(desk, await desk.store.write(write, ids[start : start + _SLICE]))
         total["revoked"] += done["revoked"]
         total["sessions_cut"] += done["sessions_cut"]
+        if "chat" in done:
+            total["chat"] = _together(total.get("chat", []), done["chat"])
     return total
+
+
+def _together(some: list[ChatKick], more: list[ChatKick]) -> list[ChatKick]:
+    """The rows of two slices, service by service."""
+    rows = {row["service"]: row for row in some}
+    for row in more:
+        before = rows.setdefault(row["service"], {"service": row["service"], "users": 0, "problem": None})
+        if before["users"] is not None:
+            before["users"] = None if row["users"] is None else before["users"] + row["users"]
+        before["problem"] = before["problem"] or row["problem"]
+    return list(rows.values())
 
 
 _SLICE = 100

@@ -1,13 +1,17 @@
 """The order that every revoke keeps: the row is durable, then what is remembered is dropped, then sessions are closed
-(threats 52: commit, bump, kill). A login in flight meets one of the three."""
+(threats 52: commit, bump, kill). A login in flight meets one of the three.
+
+Chat sessions are not ours to close: their servers are told, while our own are being closed.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
-from proxy.admin.desk import Desk
-from proxy.domain.model import AppPasswordRecord
+from proxy.admin.desk import ChatKick, Desk
+from proxy.domain.model import Account, AppPasswordRecord, Protocol
 from proxy.store.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -20,6 +24,8 @@ class Revoked(TypedDict):
     revoked: list[int]
     """Ids of app passwords that are tombstones now."""
     sessions_cut: int
+    chat: NotRequired[list[ChatKick]]
+    """One for each service of a directory, where there are any and what was revoked could log in to them."""
 
 
 async def write_then_cut(
@@ -27,7 +33,7 @@ async def write_then_cut(
     write: Callable[[Connection], list[AppPasswordRecord]],
     *,
     app_passwords: Collection[AppPasswordRecord] = (),
-    accounts: Collection[int] = (),
+    accounts: Collection[Account] = (),
 ) -> Revoked:
     """Run `write`, which returns the app passwords it ended, ahead of other writes; then end what they and `accounts`
     have open.
@@ -43,9 +49,18 @@ async def write_then_cut(
     return await cut(desk, ended, accounts)
 
 
-async def cut(desk: Desk, ended: Collection[AppPasswordRecord], accounts: Collection[int] = ()) -> Revoked:
-    """Drop what is remembered about these and close their sessions; returns when the workers have confirmed it."""
-    for account_id in {*accounts, *(record.account_id for record in ended)}:
+async def cut(desk: Desk, ended: Collection[AppPasswordRecord], accounts: Collection[Account] = ()) -> Revoked:
+    """Drop what is remembered about these and close their sessions; returns when the workers have confirmed it, and the
+    chat servers have answered."""
+    account_ids = [account.id for account in accounts]
+    for account_id in {*account_ids, *(record.account_id for record in ended)}:
         desk.changed(account_id)
     ids = [record.id for record in ended]
-    return {"revoked": ids, "sessions_cut": await desk.cut(app_passwords=ids, accounts=list(accounts))}
+    chatting = {*account_ids, *(record.account_id for record in ended if Protocol.LDAP in record.scopes)}
+    sessions, chat = await asyncio.gather(
+        desk.cut(app_passwords=ids, accounts=account_ids), desk.kick(chatting, accounts)
+    )
+    done: Revoked = {"revoked": ids, "sessions_cut": sessions}
+    if chat:
+        done["chat"] = chat
+    return done

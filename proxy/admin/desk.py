@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypedDict
 
 from proxy.config.settings import Config
 from proxy.link.messages import LiveSession
 
 if TYPE_CHECKING:
+    from proxy.domain.model import Account
     from proxy.domain.session_table import SessionTable
     from proxy.store.threads import StoreThreads
 
@@ -30,6 +31,23 @@ class Actor:
     who: str
     """For people: `operator:alice` (the host's user name), never empty."""
     kind: ActorKind = ActorKind.OPERATOR
+
+
+class ChatKick(TypedDict):
+    """What became of the chat sessions of one service (config `service_accounts`)."""
+
+    service: str
+    """Its DN."""
+    users: int | None
+    """Chat users that were thrown out; None: not known."""
+    problem: str | None
+    """For people: why there may still be some."""
+
+
+class Kick(Protocol):
+    """Has chat servers throw out these accounts; `known` are those that the store may not have any more."""
+
+    def __call__(self, account_ids: Collection[int], known: Collection[Account] = ()) -> Awaitable[list[ChatKick]]: ...
 
 
 class Cut(Protocol):
@@ -64,6 +82,7 @@ class Desk:
     changed: Callable[[int], None]
     """An account, or one of its app passwords, is no longer what it was: drop what is remembered about it."""
     cut: Cut
+    kick: Kick
     census: Callable[[], Awaitable[list[LiveSession]]]
     """Every live session with its bytes so far, as the workers count them now."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

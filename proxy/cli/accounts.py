@@ -9,6 +9,7 @@ import click
 
 from proxy.cli.ask import confirm, dry_run_option, read_secret, yes_option
 from proxy.cli.base import Failure, SidegateGroup, core, quoted
+from proxy.cli.consequences import consequences, note_what_is_left
 from proxy.cli.show import counted, echo_json, fields, json_option, note, only, safe, table, when
 from proxy.domain.model import AccountKind, MfaState
 
@@ -216,7 +217,8 @@ def members(account: str, added: tuple[str, ...], removed: tuple[str, ...], as_j
             api.post(f"{path}/members", {"members": list(added)})
         for person in removed:
             done = api.delete(f"{path}/members/{quoted(person)}")
-            note(f"{person} is no member of {done['account']} any more; {_consequences(done)}.")
+            note(f"{person} is no member of {done['account']} any more; {consequences(done)}.")
+            note_what_is_left(done)
         row = api.get(path)
     if as_json:
         echo_json(row["members"])
@@ -228,12 +230,8 @@ def _closed(done: dict[str, Any], what: str, as_json: bool) -> None:
     if as_json:
         echo_json(done)
     else:
-        note(f"{done['account']} {what}; {_consequences(done)}.")
-
-
-def _consequences(done: dict[str, Any]) -> str:
-    revoked = counted(len(done["revoked"]), "app password")
-    return f"{revoked} revoked, {counted(done['sessions_cut'], 'session')} cut"
+        note(f"{done['account']} {what}; {consequences(done)}.")
+        note_what_is_left(done)
 
 
 def _print(row: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import click
 
 from proxy.cli.ask import confirm, dry_run_option, yes_option
 from proxy.cli.base import Failure, SidegateGroup, core, quoted
+from proxy.cli.consequences import consequences, note_what_is_left
 from proxy.cli.show import counted, echo_json, json_option, note, only, table, when
 
 FIELDS = (
@@ -176,10 +177,10 @@ def revoke(
         body = {"account": account, "names": list(names), "all": every, "unused_for": unused_for}
         done = api.post("app-passwords/revoke", body, patient=chosen == "unused")
     if as_json:
-        echo_json({"revoked": done["revoked"], "sessions_cut": done["sessions_cut"]})
+        echo_json({key: done[key] for key in ("revoked", "sessions_cut", "chat") if key in done})
         return
-    revoked = counted(len(done["revoked"]), "app password")
-    note(f"{revoked} revoked, {counted(done['sessions_cut'], 'session')} cut.")
+    note(f"{consequences(done)}.")
+    note_what_is_left(done)
 
 
 def _live(row: dict[str, Any]) -> bool:

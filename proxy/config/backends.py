@@ -116,7 +116,9 @@ def _backend(
         account_dn=account_dn,
         bind_names=here.get("bind_names", values.flag, False),
         bind_only=here.get("bind_only", values.flag, False),
-        service_accounts=directories.service_accounts(here, account_dn, login),
+        service_accounts=directories.service_accounts(
+            here, domains, account_dn, login, certificates=certificates, secrets=secrets
+        ),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.config import values
+from proxy.config import on_revoke, values
 from proxy.config.document import Sequence
 from proxy.config.reader import Section, section
 from proxy.config.settings import Login, ServiceAccount
@@ -32,7 +32,9 @@ def none(here: Section) -> str:
     return ""
 
 
-def service_accounts(here: Section, account_dn: str, login: Login) -> tuple[ServiceAccount, ...]:
+def service_accounts(
+    here: Section, domains: tuple[str, ...], account_dn: str, login: Login, *, certificates: bool, secrets: bool
+) -> tuple[ServiceAccount, ...]:
     """The services whose Binds are passed through; wrong ones are recorded and left out."""
     node = here.node("service_accounts")
     if node is None or not account_dn:
@@ -49,11 +51,15 @@ def service_accounts(here: Section, account_dn: str, login: Login) -> tuple[Serv
         networks = one.each("networks", values.network)
         if "networks" not in one:
             one.fail("networks", "is missing; say where the service is: [10.0.0.7/32]")
+        kick = one.section("on_revoke", "on_revoke")
+        told = None
+        if kick is not None:
+            told = on_revoke.read(kick, domains, certificates=certificates, secrets=secrets)
         wrong = _against_service(written, account_dn, login, found) if written else None
         if wrong is not None:
             one.fail("dn", wrong)
         elif written and networks:
-            found.append(ServiceAccount(written, networks))
+            found.append(ServiceAccount(written, networks, told))
     return tuple(found)
 
 

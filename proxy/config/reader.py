@@ -65,7 +65,7 @@ KEYS: Table[str, tuple[str, ...]] = {
         "bases",
         "attributes",
     ),
-    "service_account": ("dn", "networks"),
+    "service_account": ("dn", "networks", "on_revoke"),
     "on_revoke": (
         "type",
         "url",

@@ -112,6 +112,8 @@ class ServiceAccount:
 
     dn: str
     networks: tuple[str, ...]
+    on_revoke: OnRevoke | None = None
+    """A chat server: how it is told to end sessions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,8 +12,23 @@ import yaml
 from proxy.config.backends import default_client_address
 from proxy.config.listeners import DEFAULT_PORTAL_LISTEN
 from proxy.config.loading import DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, machine_name
-from proxy.config.settings import Backend, Config, Front, Limits, Policy, Portal, Strategy, TlsPair
+from proxy.config.settings import (
+    Backend,
+    Config,
+    EjabberdKick,
+    Front,
+    KickWay,
+    Limits,
+    OnRevoke,
+    Policy,
+    Portal,
+    ProsodyKick,
+    ServiceAccount,
+    Strategy,
+    TlsPair,
+)
 from proxy.domain.model import Protocol
+from proxy.domain.secret import Secret
 
 Entry = tuple[str, Any, Any]
 """Key, value, default: with only_changed, a value equal to its default is left out."""
@@ -95,7 +111,7 @@ def _backend(backend: Backend, only_changed: bool) -> dict[str, Any]:
     )
     if backend.protocol is Protocol.LDAP:
         tree["account_dn"] = backend.account_dn
-        services = [{"dn": service.dn, "networks": list(service.networks)} for service in backend.service_accounts]
+        services = [_service(service) for service in backend.service_accounts]
         tree |= _kept(
             only_changed,
             ("bind_names", backend.bind_names, False),
@@ -120,6 +136,29 @@ def _backend(backend: Backend, only_changed: bool) -> dict[str, Any]:
         ("bases", list(login.bases), []),
         ("attributes", list(login.attributes), []),
     )
+    return tree
+
+
+def _service(service: ServiceAccount) -> dict[str, Any]:
+    tree: dict[str, Any] = {"dn": service.dn, "networks": list(service.networks)}
+    return tree if service.on_revoke is None else tree | {"on_revoke": _on_revoke(service.on_revoke)}
+
+
+def _on_revoke(kick: OnRevoke) -> dict[str, Any]:
+    match kick:
+        case EjabberdKick():
+            way = KickWay.EJABBERD
+        case ProsodyKick():
+            way = KickWay.PROSODY
+        case _:
+            way = KickWay.WEBHOOK
+    tree: dict[str, Any] = {"type": str(way)}
+    for field in fields(kick):
+        value = getattr(kick, field.name)
+        if value != field.default:
+            tree[field.name] = "<secret>" if isinstance(value, Secret) else value
+            if isinstance(value, Path):
+                tree[field.name] = str(value)
     return tree
 
 

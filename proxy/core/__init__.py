@@ -4,6 +4,7 @@ service.py      composition: builds everything below from a configuration, start
 conversation.py what workers say on the link -> questions, sessions, log lines
 claims.py       what of a worker's words is written down, and how
 decide.py       a login attempt -> a verdict; memory.py and verifying.py make the warm path cheap
+kicking.py      tells chat servers to end theirs
 cutting.py      ends sessions everywhere, and knows that they are ended (processes.py: or that their worker is)
 takeover.py     sessions that outlived a core: what stays, what must go; census.py counts what runs
 reports.py      log lines, audit, history of refusals; counting.py what is summed up first

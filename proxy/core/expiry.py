@@ -25,7 +25,7 @@ async def sweep(
     node: str,
     now: float,
     changed: Callable[[int], None],
-    cut: Callable[[list[int]], Awaitable[int]],
+    cut: Callable[[list[AppPasswordRecord]], Awaitable[int]],
 ) -> int:
     """End what is due at `now` (seconds since the epoch) and cut its sessions; returns how many app passwords ended."""
     total = 0
@@ -36,7 +36,7 @@ async def sweep(
         for account_id in {record.account_id for record in ended}:
             changed(account_id)
         if ended:
-            closed = await cut([record.id for record in ended])
+            closed = await cut(ended)
             _log.info("app passwords expired", count=len(ended), sessions_cut=closed)
         total += len(ended)
     return total

@@ -25,6 +25,7 @@ from proxy.core.conversation import Conversation
 from proxy.core.counting import SUM_EVERY
 from proxy.core.cutting import Cutter
 from proxy.core.decide import Decider
+from proxy.core.kicking import Kicker
 from proxy.core.memory import KEY_BYTES, Memory
 from proxy.core.reports import Reports
 from proxy.core.tasks import Tasks
@@ -32,6 +33,7 @@ from proxy.core.verifying import Verifier
 from proxy.core.write_behind import WriteBehind
 from proxy.domain.audit import AuditEvent, Event
 from proxy.domain.limits import LimitRules, RefusalLimiter
+from proxy.domain.model import AppPasswordRecord, Protocol
 from proxy.domain.session_table import SessionTable
 from proxy.link.server import LinkServer, listen_on
 from proxy.portal.api import make_api
@@ -84,6 +86,7 @@ class Service:
         )
         self._link = LinkServer(loop, config.run_dir / "link.sock", self._conversation, uids(config))
         self._cutter = Cutter(self._link, self._table, self._memory)
+        self._kicker = Kicker(self._store, config.node, time.time)
         census = CensusTaker(self._link, self._table)
         self._conversation.link, self._conversation.cutter, self._conversation.census = self._link, self._cutter, census
         self._desk = Desk(
@@ -96,6 +99,7 @@ class Service:
             sessions=self._table,
             changed=self._memory.forget,
             cut=self._cutter.cut,
+            kick=self._kicker.kick,
             census=census.take,
         )
         self._api = _Api(self._desk)
@@ -125,6 +129,7 @@ class Service:
         await self._api.stop()
         await self._conversation.stop()
         await self._tasks.stop()
+        await self._kicker.stop()
         self._reports.sum_up()
         try:
             async with asyncio.timeout(FLUSH_WITHIN):
@@ -160,6 +165,7 @@ class Service:
     def _configure(self, config: Config) -> None:
         limits = config.limits
         self._desk.config = self._conversation.config = config
+        self._kicker.configure(config)
         self._decider.rules = config.rules()
         self._decider.strategies = {
             name: strategy.make(backend, self._keys, time.time) for name, backend in config.backends.items()
@@ -197,9 +203,13 @@ class Service:
             self._config.node,
             time.time(),
             self._memory.forget,
-            lambda ids: self._cutter.cut(app_passwords=ids),
+            self._cut_expired,
         )
         await self._compare()  # what another process wrote, or a restored store
+
+    async def _cut_expired(self, ended: list[AppPasswordRecord]) -> int:
+        self._kicker.kick_later({record.account_id for record in ended if Protocol.LDAP in record.scopes})
+        return await self._cutter.cut(app_passwords=[record.id for record in ended])
 
     async def _compare(self) -> None:
         await takeover.compare(self._store, self._cutter, self._memory.forget, lambda: list(self._table))

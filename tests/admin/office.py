@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from proxy.admin.desk import Actor, Desk
+from proxy.admin.desk import Actor, ChatKick, Desk
 from proxy.config.settings import (
     Address,
     Backend,
@@ -20,7 +20,7 @@ from proxy.config.settings import (
     Portal,
     Strategy,
 )
-from proxy.domain.model import ClientInfo, Protocol
+from proxy.domain.model import Account, ClientInfo, Protocol
 from proxy.domain.session_table import Session, SessionTable
 from proxy.link.messages import LiveSession
 from proxy.store import accounts, app_passwords, audit
@@ -73,6 +73,10 @@ class Office:
         self.log: list[str] = []
         self.revoked: bool | None = None
         """What the last cut said."""
+        self.services: list[str] = []
+        """DNs of services whose chat users can be thrown out."""
+        self.kicked: list[tuple[set[int], list[str]]] = []
+        """Each time: ids of the accounts, and the addresses of those that were handed over."""
         self.store = Store(config.store)
         self.store.migrate()
         self.threads = StoreThreads(self.store)
@@ -87,6 +91,7 @@ class Office:
             sessions=self.sessions,
             changed=lambda account_id: self.log.append(f"changed {account_id}"),
             cut=self._cut,
+            kick=self._kick,
             census=self._census,
         )
 
@@ -106,6 +111,12 @@ class Office:
         for session in chosen:
             self.sessions.end(session.id)
         return len(chosen)
+
+    async def _kick(self, account_ids: Collection[int], known: Collection[Account] = ()) -> list[ChatKick]:
+        if not account_ids or not self.services:
+            return []
+        self.kicked.append((set(account_ids), [account.address for account in known]))
+        return [{"service": dn, "users": len(account_ids), "problem": None} for dn in self.services]
 
     async def _census(self) -> list[LiveSession]:
         return [

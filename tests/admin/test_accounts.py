@@ -193,3 +193,13 @@ def test_the_list_can_be_narrowed_to_those_who_have_none(office: Office) -> None
     mint(office, "alice", "phone")
     views = asyncio.run(accounts.listing(office.desk, no_app_passwords=True))
     assert [view["account"] for view in views] == ["bob@example.org"]
+
+
+def test_whoever_is_disabled_or_removed_is_thrown_out_of_chats(office: Office) -> None:
+    """By name: of a removed account the store has nothing more to say."""
+    add(office, "alice")
+    office.services = ["cn=chat"]
+    done = asyncio.run(accounts.disable(office.desk, OPERATOR, "alice"))
+    assert done["chat"] == [{"service": "cn=chat", "users": 1, "problem": None}]
+    asyncio.run(accounts.remove(office.desk, OPERATOR, "alice"))
+    assert office.kicked == [({1}, ["alice@example.org"])] * 2

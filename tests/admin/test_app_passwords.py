@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from proxy.admin import accounts, app_passwords
 from proxy.admin.accounts import Wanted
-from proxy.admin.desk import Conflict, Invalid, NotFound
+from proxy.admin.desk import ChatKick, Conflict, Invalid, NotFound
 from proxy.domain import app_passwords as secrets
 from proxy.domain.model import AppPasswordRecord, LastUse, Protocol
 from proxy.store import app_passwords as store
@@ -277,3 +277,38 @@ def test_the_unused_are_revoked_and_the_connected_are_not(office: Office) -> Non
     left = [view["id"] for view in asyncio.run(app_passwords.listing(office.desk)) if view["revoked"] is None]
     assert left == [busy, young]
     assert office.events()[-1] == ("app_password_revoked", "alice@example.org", "idle", f"id={idle} unused for 180d")
+
+
+CHAT = "cn=chat,dc=example,dc=org"
+
+
+def test_chat_servers_are_told_of_what_could_log_in_there(office: Office) -> None:
+    office.services = [CHAT, "cn=other"]
+    chat, mail = mint(office, "chat", scopes=["ldap"])["id"], mint(office, "mail")["id"]
+    done = asyncio.run(app_passwords.revoke(office.desk, OPERATOR, "alice", ["mail"]))
+    assert done == {"revoked": [mail], "sessions_cut": 0}
+    assert office.kicked == []
+    done = asyncio.run(app_passwords.revoke(office.desk, OPERATOR, "alice", ["chat"]))
+    row = {"service": CHAT, "users": 1, "problem": None}
+    assert done == {"revoked": [chat], "sessions_cut": 0, "chat": [row, {**row, "service": "cn=other"}]}
+    assert office.kicked == [({1}, [])]
+
+
+def test_slices_of_a_bulk_revoke_are_told_together(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_passwords, "_SLICE", 1)
+    office.services = [CHAT]
+    for name in ("one", "two", "three"):
+        mint(office, name, scopes=["ldap"])
+    office.now += 200 * 86400
+    answers: list[ChatKick] = [
+        {"service": CHAT, "users": 1, "problem": None},
+        {"service": CHAT, "users": 2, "problem": "away"},
+        {"service": CHAT, "users": 4, "problem": None},
+    ]
+
+    async def kick(account_ids: object, known: object = ()) -> list[ChatKick]:
+        return [answers.pop(0)]
+
+    office.desk.kick = kick
+    done = asyncio.run(app_passwords.revoke_unused(office.desk, OPERATOR, "180d"))
+    assert done["chat"] == [{"service": CHAT, "users": 7, "problem": "away"}]

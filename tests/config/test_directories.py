@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.config.settings import ClientAddress, Login, ServiceAccount, Strategy
+from proxy.config.settings import ClientAddress, Login, ProsodyKick, ServiceAccount, Strategy
 from proxy.domain.secret import Secret
 from tests.config.mistakes import VALID, loaded, mistakes
 
@@ -97,7 +97,8 @@ DIRECTORY_TABLE: list[tuple[str, str, list[str]]] = [
             "23:56: backends.directory.service_accounts[2].networks: is missing; say where the service is: "
             "[10.0.0.7/32]",
             "23:57: backends.directory.service_accounts[2].network: unknown key; did you mean networks?",
-            "23:71: backends.directory.service_accounts[3]: must be a mapping; write {dn: …} (keys: dn, networks)",
+            "23:71: backends.directory.service_accounts[3]: must be a mapping; write {dn: …} (keys: dn, networks, "
+            "on_revoke)",
         ],
     ),
     (
@@ -186,6 +187,21 @@ def test_services(tmp_path: Path) -> None:
     services = config.rules().services
     assert list(services) == ["directory"]
     assert "192.0.2.200" in services["directory"]["cn=chat,dc=org"]
+
+
+def test_a_service_that_is_told_of_revokes(tmp_path: Path) -> None:
+    text = DIRECTORY.replace(
+        "tls: starttls\n",
+        "tls: starttls\n    service_accounts:\n      - dn: cn=chat,dc=org\n        networks: [10.0.0.7]\n"
+        "        on_revoke: {type: prosody, socket: /run/x, chat_user: '{account}'}\n",
+    )
+    (service,) = loaded(tmp_path, WITH_DIRECTORY + text).backends["directory"].service_accounts
+    assert service.on_revoke == ProsodyKick(Path("/run/x"), "{account}")
+    wrong = text.replace("socket: /run/x", "url: x")
+    assert [line.partition("service_accounts[0].")[2] for line in mistakes(tmp_path, WITH_DIRECTORY + wrong)] == [
+        "on_revoke.socket: is missing; write Prosody's admin_socket",
+        "on_revoke.url: means nothing to type prosody; remove it",
+    ]
 
 
 def test_several_domains_have_to_be_told_apart_in_a_dn(tmp_path: Path) -> None:

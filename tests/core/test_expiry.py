@@ -7,7 +7,7 @@ from pathlib import Path
 
 from proxy.core import expiry
 from proxy.domain.audit import Event
-from proxy.domain.model import EndReason
+from proxy.domain.model import AppPasswordRecord, EndReason
 from proxy.store import app_passwords, audit
 from proxy.store.threads import StoreThreads
 from tests.core.scene import ISSUED, Disk
@@ -17,8 +17,8 @@ def sweep(disk: Disk, now: float) -> tuple[int, list[object]]:
     """How many ended, and what was told in which order."""
     told: list[object] = []
 
-    async def cut(ids: list[int]) -> int:
-        told.append(("cut", ids))
+    async def cut(ended: list[AppPasswordRecord]) -> int:
+        told.append(("cut", [record.id for record in ended]))
         return 2
 
     async def run() -> int:
