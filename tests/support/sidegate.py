@@ -19,13 +19,13 @@ PORTAL_URL = "https://login.example.org"
 
 
 class Certificates:
-    """A CA and a server certificate for localhost and 127.0.0.1."""
+    """A CA and a server certificate for localhost and 127.0.0.1, and `names`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *names: str) -> None:
         root.mkdir(parents=True, exist_ok=True)
         ca = trustme.CA()
         pair = ca.issue_cert(
-            *("localhost", "127.0.0.1", "::1"),
+            *("localhost", "127.0.0.1", "::1", *names),
             common_name="localhost",  # fetchmail wants one
             not_after=datetime.now(UTC) + timedelta(days=365),  # ejabberd sets a timer, and the year 3000 is too far
         )

@@ -28,6 +28,7 @@ class Where:
     port: int
     ca: Path
     tls: str = "implicit"
+    host: str = "127.0.0.1"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def tool(where: Where, program: str, *arguments: str, dn: str = "", password: st
     bind = ["-D", dn, "-w", password] if dn else []
     starttls = ["-ZZ"] if where.tls == "starttls" else []
     done = subprocess.run(
-        [program, "-x", "-H", f"{scheme}://127.0.0.1:{where.port}", *starttls, *bind, *arguments],
+        [program, "-x", "-H", f"{scheme}://{where.host}:{where.port}", *starttls, *bind, *arguments],
         input=stdin,
         capture_output=True,
         text=True,
@@ -88,13 +89,13 @@ class Ldap:
 
     def __init__(self, where: Where, *, source: str = "127.0.0.1") -> None:
         self._context = ssl.create_default_context(cafile=str(where.ca))
-        self.socket: socket.socket = socket.create_connection(("127.0.0.1", where.port), SECONDS, (source, 0))
+        self.socket: socket.socket = socket.create_connection((where.host, where.port), SECONDS, (source, 0))
         self._buffer = b""
         self._id = 0
         if where.tls == "starttls":
             assert self.extended(STARTTLS).code == 0
         if where.tls != "none":
-            self.socket = self._context.wrap_socket(self.socket, server_hostname="127.0.0.1")
+            self.socket = self._context.wrap_socket(self.socket, server_hostname=where.host)
 
     def send(self, operation: bytes, controls: Sequence[bytes] = ()) -> None:
         """Send a message with the next id; its answer is for `answer`."""

@@ -1,0 +1,1 @@
+"""Active Directory as it is behind an LDAP front: Samba's domain controller, asked directly."""
