@@ -69,8 +69,8 @@ def test_a_snippet_is_a_configuration(page: str, text: str, base: dict[str, Any]
 
 
 def test_there_are_snippets() -> None:
-    pages = {"README.md", "any-program.md", "dovecot.md", "openldap.md", "postfix.md", "static.md"}
-    assert {page for page, _ in snippets()} >= pages
+    backends = {"active-directory.md", "dovecot.md", "openldap.md", "postfix.md", "static.md"}
+    assert {page for page, _ in snippets()} >= {"README.md", "any-program.md", *backends}
 
 
 def test_the_key_is_called_as_it_will_be(tmp_path: Path) -> None:

@@ -178,10 +178,10 @@ ANYTHING = tlv(0x87, b"objectClass")
 """The filter (objectClass=*)."""
 
 
-def search(base: str = BASE, *, wanted: bytes = ANYTHING) -> bytes:
-    """A SearchRequest for the whole subtree; `wanted` is a filter."""
+def search(base: str = BASE, *, wanted: bytes = ANYTHING, scope: int = 2) -> bytes:
+    """A SearchRequest for the whole subtree, or with scope 0 for the base alone; `wanted` is a filter."""
     limits = tlv(0x02, b"\x00"), tlv(0x02, b"\x00"), tlv(0x01, b"\x00")
-    return tlv(0x63, text(base), tlv(0x0A, b"\x02"), tlv(0x0A, b"\x00"), *limits, wanted, tlv(0x30))
+    return tlv(0x63, text(base), tlv(0x0A, bytes([scope])), tlv(0x0A, b"\x00"), *limits, wanted, tlv(0x30))
 
 
 def modify(dn: str, attribute: str, value: str | bytes) -> bytes:

@@ -32,7 +32,8 @@ from tests.wire.ldap.requests import text, tlv
 pytestmark = pytest.mark.real
 
 DOMAIN_SCOPE = b"1.2.840.113556.1.4.1339"
-ATTRIBUTE_SCOPED_QUERY = b"1.2.840.113556.1.4.1504"
+MEMBERS = tlv(0x30, text("1.2.840.113556.1.4.1504"), tlv(0x01, b"\xff"), tlv(0x04, tlv(0x30, text("member"))))
+"""An attribute scoped query, critical."""
 IN_CHAIN = "1.2.840.113556.1.4.1941"
 SEARCH_ENTRY, SEARCH_REFERENCE, EXTENDED_RESPONSE = 0x64, 0x73, 0x78
 
@@ -126,6 +127,13 @@ def test_locked_out(samba: Samba) -> None:
         samba.ldif("ldapmodify", f"{threshold}0\n\ndn: {dn}\nchangetype: delete\n")
 
 
+def test_without_a_bind(samba: Samba) -> None:
+    client = Ldap(direct(samba))
+    assert client.ask(search("", scope=0)).entries == 1
+    assert client.search(PEOPLE).code == 1
+    assert client.bind(ALICE, "").code == 49
+
+
 def test_a_failed_bind_leaves_the_one_before(service: Ldap) -> None:
     """RFC 4513 section 4 wants it anonymous: not a connection to relay Binds to."""
     assert service.bind(ALICE, "wrong").code == 49
@@ -158,6 +166,7 @@ def test_no_who_am_i(service: Ldap) -> None:
         ("(sAMAccountName=ALICE)", [ALICE]),
         ("(userPrincipalName=alice@example.test)", [ALICE]),
         ("(&(objectCategory=person)(objectClass=user))", [ALICE, BOB]),
+        ("(userAccountControl:1.2.840.113556.1.4.803:=2)", []),
         (f"(memberOf={MAIL_USERS})", [ALICE]),
         (f"(memberOf={STAFF})", []),
         (f"(memberOf:{IN_CHAIN}:={STAFF})", [ALICE]),
@@ -203,20 +212,40 @@ def test_the_global_catalog(samba: Samba) -> None:
     assert tool(direct(samba), "ldapsearch", *alice, dn=SERVICE, password=SERVICE_PASSWORD).code == 32
 
 
-def test_ways_around_a_base(service: Ldap, samba: Samba) -> None:
-    """A base that is no DN, and a search that follows a group's members to wherever they are."""
-    assert names(as_service(samba, "-b", "<SID=S-1-5-32-544>", "-s", "base", "1.1")) == [
-        f"CN=Administrators,CN=Builtin,{BASE}"
-    ]
-    members = tlv(0x30, text(ATTRIBUTE_SCOPED_QUERY), tlv(0x01, b"\xff"), tlv(0x04, tlv(0x30, text("member"))))
-    group = tlv(0x63, text(MAIL_USERS), *base_scope(), tlv(0x87, b"objectClass"), tlv(0x30, text("1.1")))
-    service.send(group, [members])
-    assert ALICE.encode() in service.socket.recv(4096)
+@pytest.mark.parametrize(
+    ("base", "found"),
+    [
+        ("<SID=S-1-5-32-544>", f"CN=Administrators,CN=Builtin,{BASE}"),
+        (f"<WKGUID=a9d1ca15768811d1aded00c04fd8d5cd,{BASE}>", f"CN=Users,{BASE}"),
+    ],
+)
+def test_bases_that_are_no_names(samba: Samba, base: str, found: str) -> None:
+    assert names(as_service(samba, "-b", base, "-s", "base", "1.1")) == [found]
 
 
-def base_scope() -> tuple[bytes, ...]:
-    """Scope base, no limits."""
-    return tlv(0x0A, b"\0"), tlv(0x0A, b"\0"), tlv(0x02, b"\0"), tlv(0x02, b"\0"), tlv(0x01, b"\0")
+def test_a_search_that_leaves_its_base(service: Ldap) -> None:
+    """It answers with what the members of the group are, wherever they are."""
+    service.send(search(MAIL_USERS, scope=0), [MEMBERS])
+    assert text(ALICE) in service.socket.recv(4096)
+
+
+def test_an_attribute_by_its_number(samba: Samba) -> None:
+    done = as_service(samba, "-b", ALICE, "-s", "base", "(cn=*)", "1.2.840.113556.1.4.221")
+    assert done == Done(0, f"dn: {ALICE}\nsAMAccountName: alice\n\n")
+
+
+def test_idle_connections(samba: Samba) -> None:
+    """Closed without a word."""
+    policy = "CN=Default Query Policy,CN=Query-Policies,CN=Directory Service,CN=Windows NT,CN=Services"
+    limits = f"dn: {policy},CN=Configuration,{BASE}\nchangetype: modify\n"
+    usual, short = "lDAPAdminLimits: MaxConnIdleTime=900", "lDAPAdminLimits: MaxConnIdleTime=1"
+    samba.ldif("ldapmodify", f"{limits}delete: lDAPAdminLimits\n{usual}\n-\nadd: lDAPAdminLimits\n{short}\n")
+    try:
+        client = Ldap(direct(samba))
+        assert client.bind(ALICE, USERS["alice"]).code == 0
+        assert client.socket.recv(1) == b""
+    finally:
+        samba.ldif("ldapmodify", f"{limits}delete: lDAPAdminLimits\n{short}\n-\nadd: lDAPAdminLimits\n{usual}\n")
 
 
 # ---- rights ----------------------------------------------------------------------------------------
