@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from proxy.fronts.connection import Connection
 
 
+SERVICE_DELAY = 0.1
+"""Seconds until a refusal at most, for a client in a network of service_accounts."""
+
+
 class PendingAttempt:
     """Between a client's Attempt and our answer. Ends with connection.accepted() or connection.refused(), once."""
 
@@ -38,7 +42,7 @@ class PendingAttempt:
     def __init__(self, connection: Connection) -> None:
         worker = connection.worker
         self._connection = connection
-        self._due = worker.loop.time() + worker.limits.refusal_delay
+        self._due = worker.loop.time() + _refusal_delay(connection)
         self._question = 0
         self._session: Session | None = None
         self._backend: BackendConnection | None = None
@@ -233,6 +237,15 @@ class PendingAttempt:
         if self._backend is not None:
             self._backend.abandon()
             self._backend = None
+
+
+def _refusal_delay(connection: Connection) -> float:
+    """Seconds. Programs that ask for everybody ask one after the other, some of them (Prosody), and must not be held up
+    by whoever mistypes."""
+    delay = connection.worker.limits.refusal_delay
+    return (
+        min(delay, SERVICE_DELAY) if connection.client.address in connection.front.backend.service_networks else delay
+    )
 
 
 def _backend_login(setting: LoginSetting, service: ServiceLogin | None) -> BackendLogin:

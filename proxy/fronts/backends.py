@@ -40,6 +40,7 @@ class Backend:
         self.setting = setting
         self.services = {service.dn: NetworkSet(service.networks) for service in setting.services}
         """The service DNs that may be passed through, and from where."""
+        self.service_networks = NetworkSet([network for one in setting.services for network in one.networks])
         self.offers: frozenset[str] = frozenset()
         self.reachable: bool | None = None
         """As the last probe found it; None before the first."""

@@ -55,12 +55,14 @@ def test_a_snippet_is_a_configuration(page: str, text: str, base: dict[str, Any]
         front = {"protocol": backend["protocol"], "listen": "[::1]:1993", "tls": "implicit", "backend": name}
         if "fronts" not in settings:
             settings["fronts"] = [front]
-        password = backend["login"].get("password_file")
-        if password:
-            path = root / Path(password).name
-            path.write_text("secret")
-            path.chmod(0o600)
-            backend["login"]["password_file"] = str(path)
+        kicks = [service.get("on_revoke", {}) for service in backend.get("service_accounts", [])]
+        for section in (backend["login"], *kicks):
+            password = section.get("password_file")
+            if password:
+                path = root / Path(password).name
+                path.write_text("secret")
+                path.chmod(0o600)
+                section["password_file"] = str(path)
     file = root / "sidegate.yaml"
     file.write_text(yaml.safe_dump(settings))
     file.chmod(0o600)

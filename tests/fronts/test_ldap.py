@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 
 from proxy.domain.verdicts import Reason
-from proxy.link.messages import Accept, Ask, Cut, CutDone, Ended, FromCore, LoginSetting, Refusals, Refuse
+from proxy.link.messages import Accept, Ask, Cut, CutDone, Ended, FromCore, LimitSetting, LoginSetting, Refusals, Refuse
 from proxy.wire.ldap import grammar as ldap
 from tests.fronts.conftest import CHAT, ELSEWHERE, Rig
 from tests.support.fake_backend import Peer, ldap_directory, ldap_read
@@ -278,3 +281,13 @@ def test_a_core_that_answers_an_app_password_with_a_service_lets_nobody_in(direc
     client = directory.tls("ldaps")
     client.send(bind("alice") if kind == "plain" else bind_dn(ELSEWHERE, RIGHT))
     assert answer(client)[1] == 52
+
+
+def test_who_asks_for_everybody_is_not_held_up(make_rig: Callable[..., Rig]) -> None:
+    """Prosody asks one after the other: a refusal that takes a second would stop it for all."""
+    rig = make_rig(limits=LimitSetting(refusal_delay=30.0))
+    client = rig.tls("ldaps")
+    began = time.monotonic()
+    client.send(bind("alice", "the account password"))
+    assert answer(client)[1] == 49
+    assert time.monotonic() - began < 15

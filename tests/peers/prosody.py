@@ -27,7 +27,7 @@ class Prosody:
         config = root / "prosody.cfg.lua"
         config.write_text(self._config(root, certificates.certificate, key, directory))
         self.server = Server(
-            as_user(USER, ["prosody", "-F", "--config", str(config)]),
+            as_user(USER, ["sh", "-c", 'umask 007; exec "$@"', "-", "prosody", "-F", "--config", str(config)]),
             root / "prosody.log",
             [self.port],
             # libldap reads no CA from Prosody's configuration; on a server it is TLS_CACERT in /etc/ldap/ldap.conf.

@@ -13,8 +13,8 @@ PEOPLE = f"ou=people,{BASE}"
 SERVICES = f"ou=services,{BASE}"
 SERVICE = f"cn=sidegate,{SERVICES}"
 SERVICE_PASSWORD = "service-secret-1"
-CHAT = f"cn=chat,{SERVICES}"
-"""A program's own account, and the password of it and of cn=unlisted beside it."""
+CHAT, PROSODY, EJABBERD, UNLISTED = (f"cn={name},{SERVICES}" for name in ("chat", "prosody", "ejabberd", "unlisted"))
+"""Programs' own accounts, all with CHAT_PASSWORD."""
 CHAT_PASSWORD = "chat-secret-1"
 USERS = {"alice": "alice-account-password", "bob": "bob-account-password"}
 AUTHZ_TO = f"ldap:///{PEOPLE}??sub?(objectClass=inetOrgPerson)"
@@ -135,6 +135,16 @@ userPassword: {password}
 """
             for uid, password in USERS.items()
         )
+        programs = "".join(
+            f"""
+dn: {dn}
+objectClass: applicationProcess
+objectClass: simpleSecurityObject
+cn: {dn[3:].partition(",")[0]}
+userPassword: {CHAT_PASSWORD}
+"""
+            for dn in (CHAT, PROSODY, EJABBERD, UNLISTED)
+        )
         return f"""\
 dn: {BASE}
 objectClass: dcObject
@@ -156,19 +166,7 @@ objectClass: simpleSecurityObject
 cn: sidegate
 userPassword: {SERVICE_PASSWORD}
 authzTo: {authz_to}
-
-dn: {CHAT}
-objectClass: applicationProcess
-objectClass: simpleSecurityObject
-cn: chat
-userPassword: {CHAT_PASSWORD}
-
-dn: cn=unlisted,{SERVICES}
-objectClass: applicationProcess
-objectClass: simpleSecurityObject
-cn: unlisted
-userPassword: {CHAT_PASSWORD}
-{people}"""
+{programs}{people}"""
 
     def log(self) -> str:
         return self.server.text()

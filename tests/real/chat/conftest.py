@@ -1,70 +1,131 @@
-"""One directory, and the chat servers that ask it about passwords."""
+"""slapd, sidegate in front of it, and the chat servers that ask sidegate about passwords."""
 
 from __future__ import annotations
 
+import os
+import signal
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.peers.chat import Directory
-from tests.peers.ejabberd import Ejabberd
+from tests.peers.chat import HOST, Directory
+from tests.peers.ejabberd import KICKER, KICKER_PASSWORD, Ejabberd
+from tests.peers.process import wait_until
 from tests.peers.prosody import Prosody
-from tests.peers.slapd import PEOPLE, SERVICE, SERVICE_PASSWORD, USERS, Slapd, person
+from tests.peers.slapd import CHAT, CHAT_PASSWORD, EJABBERD, PEOPLE, PROSODY, Slapd
 from tests.peers.xmpp import Xmpp
-from tests.real.ldap.client import Ldap, Where, modify
-from tests.support.sidegate import Certificates
+from tests.real.ldap.conftest import start_gate, start_slapd
+from tests.support.sidegate import Certificates, Sidegate
+
+CHAT_USER = f"{{local}}@{HOST}"
+
+
+@pytest.fixture(scope="session")
+def slapd(public_root: Path, certificates: Certificates) -> Iterator[Slapd]:
+    started = start_slapd(public_root, certificates)
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def gate(public_root: Path, certificates: Certificates, slapd: Slapd) -> Iterator[Sidegate]:
+    """With each program's own account; nobody can be told of a revoke yet."""
+    services = [{"dn": dn, "networks": ["127.0.0.1"]} for dn in (PROSODY, EJABBERD, CHAT)]
+    started = start_gate(public_root, certificates, slapd, service_accounts=services)
+    yield started
+    started.stop()
+
+
+def directory(gate: Sidegate, bind_dn: str) -> Directory:
+    """The front, as a chat server is told of it."""
+    ports = gate.ports["ldap", "starttls"], gate.ports["ldap", "implicit"]
+    return Directory(*ports, gate.certificates.ca, bind_dn, CHAT_PASSWORD, PEOPLE)
 
 
 class Passwords:
-    """What chat servers ask, and the secrets that it accepts: slapd, and the passwords of the people in it."""
+    """App passwords for chats."""
 
-    def __init__(self, slapd: Slapd) -> None:
-        self.directory = Directory(slapd.port, slapd.ldaps_port, slapd.ca, SERVICE, SERVICE_PASSWORD, PEOPLE)
-        self._now = dict(USERS)
+    def __init__(self, gate: Sidegate) -> None:
+        self._gate = gate
 
     def secret(self, name: str) -> str:
-        """One that opens the chat for `name` now."""
-        return self._now[name]
+        """A new one."""
+        return self._gate.mint(f"{name}@example.org", f"chat {uuid.uuid4()}", "--scope", "ldap")
 
-    def revoke(self, name: str) -> None:
-        """Her secrets so far open nothing from now on."""
-        new = str(uuid.uuid4())
-        client = Ldap(Where(self.directory.ldaps_port, self.directory.ca))
-        assert client.bind(person(name), self._now[name]).code == 0
-        assert client.ask(modify(person(name), "userPassword", new)).code == 0
-        client.close()
-        self._now[name] = new
+    def revoke(self, name: str) -> str:
+        """All that `name` has; what the operator is told."""
+        done = self._gate.cli("passwords", "revoke", f"{name}@example.org", "--all", "--yes")
+        assert done.returncode == 0, done.stderr
+        return done.stderr
 
 
 @pytest.fixture(scope="session")
-def passwords(public_root: Path, certificates: Certificates) -> Iterator[Passwords]:
-    slapd = Slapd(public_root / "chat-slapd", certificates.certificate, certificates.key, certificates.ca)
-    yield Passwords(slapd)
-    slapd.stop()
+def passwords(gate: Sidegate) -> Passwords:
+    return Passwords(gate)
 
 
 @pytest.fixture(scope="session")
-def prosody(public_root: Path, certificates: Certificates, passwords: Passwords) -> Iterator[Prosody]:
-    started = Prosody(public_root / "prosody", certificates, passwords.directory)
-    yield started
-    started.stop()
+def servers(public_root: Path, certificates: Certificates, gate: Sidegate) -> Iterator[dict[str, Prosody | Ejabberd]]:
+    """Both, as docs/backends has them, and sidegate told how to kick there."""
+    prosody = Prosody(public_root / "prosody", certificates, directory(gate, PROSODY))
+    ejabberd = Ejabberd(public_root / "ejabberd", certificates, directory(gate, EJABBERD))
+    password = public_root / "kicker-password"
+    password.write_text(KICKER_PASSWORD)
+    password.chmod(0o600)
+    told: dict[str, dict[str, Any]] = {
+        PROSODY: {"type": "prosody", "socket": str(prosody.admin_socket), "chat_user": CHAT_USER},
+        EJABBERD: {
+            "type": "ejabberd",
+            "url": ejabberd.api,
+            "chat_user": CHAT_USER,
+            "user": KICKER,
+            "password_file": str(password),
+            "ca": str(certificates.ca),
+        },
+    }
+    services = [{"dn": dn, "networks": ["127.0.0.1"], "on_revoke": told[dn]} for dn in told]
+    gate.settings["backends"]["directory"]["service_accounts"] = [*services, {"dn": CHAT, "networks": ["127.0.0.1"]}]
+    gate.write_config()
+    assert gate.server is not None
+    os.kill(gate.server.process.pid, signal.SIGHUP)
+    wait_until(lambda: "configuration reloaded" in gate.log(), "the reload")
+    yield {"prosody": prosody, "ejabberd": ejabberd}
+    ejabberd.stop()
+    prosody.stop()
 
 
-@pytest.fixture(scope="session")
-def ejabberd(public_root: Path, certificates: Certificates, passwords: Passwords) -> Iterator[Ejabberd]:
-    started = Ejabberd(public_root / "ejabberd", certificates, passwords.directory)
-    yield started
-    started.stop()
+@pytest.fixture(params=["prosody", "ejabberd"])
+def server(request: pytest.FixtureRequest, servers: dict[str, Prosody | Ejabberd]) -> Prosody | Ejabberd:
+    return servers[request.param]
 
 
-@pytest.fixture(scope="session", params=["prosody", "ejabberd"])
-def server(request: pytest.FixtureRequest) -> Prosody | Ejabberd:
-    """Each chat server as docs/backends has it."""
-    found: Prosody | Ejabberd = request.getfixturevalue(request.param)
+@pytest.fixture
+def prosody(servers: dict[str, Prosody | Ejabberd]) -> Prosody:
+    found = servers["prosody"]
+    assert isinstance(found, Prosody)
     return found
+
+
+@pytest.fixture
+def ejabberd(servers: dict[str, Prosody | Ejabberd]) -> Ejabberd:
+    found = servers["ejabberd"]
+    assert isinstance(found, Ejabberd)
+    return found
+
+
+@pytest.fixture
+def remembering(public_root: Path, certificates: Certificates, gate: Sidegate) -> Iterator[Ejabberd]:
+    """ejabberd as it is without auth_use_cache: false, and without on_revoke."""
+    root = Path(tempfile.mkdtemp(prefix="remembering-", dir=public_root))
+    root.chmod(0o755)
+    started = Ejabberd(root / "it", certificates, directory(gate, CHAT), auth_use_cache=True)
+    yield started
+    started.stop()
 
 
 @pytest.fixture

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import stat
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,18 +19,18 @@ from proxy.chat.kickers import make
 from proxy.config.settings import EjabberdKick, OnRevoke, ProsodyKick
 from proxy.domain.secret import Secret
 from tests.backends.test_strategies import ALICE
-from tests.peers.chat import HOST
 from tests.peers.ejabberd import KICKER, KICKER_PASSWORD, Ejabberd
+from tests.peers.process import wait_until
 from tests.peers.prosody import Prosody
+from tests.peers.slapd import CHAT, EJABBERD, USERS
 from tests.peers.xmpp import Xmpp
-from tests.real.chat.conftest import Passwords
-from tests.support.sidegate import Certificates
+from tests.real.chat.conftest import CHAT_USER, Passwords
+from tests.support.sidegate import Certificates, Sidegate
 
 pytestmark = pytest.mark.real
 
 Chat = Callable[[Prosody | Ejabberd, str, str], Xmpp]
 
-CHAT_USER = f"{{local}}@{HOST}"
 KICKED = {Prosody: "kicked reset", Ejabberd: "kicked policy-violation"}
 """How each ends a stream, as the program behind it sees it."""
 
@@ -48,39 +51,69 @@ def kick(settings: OnRevoke, address: str = "alice@example.org") -> int | None:
 # ---- who gets in -----------------------------------------------------------------------------------
 
 
-def test_in_with_a_password_and_with_no_other(server: Prosody | Ejabberd, passwords: Passwords, chat: Chat) -> None:
-    alice, stranger = passwords.secret("alice"), passwords.secret("bob")
-    assert chat(server, "alice", alice).state() == "in"
-    assert chat(server, "alice", stranger).state() == "not-authorized"
+def test_in_with_an_app_password_and_with_nothing_else(
+    server: Prosody | Ejabberd, passwords: Passwords, gate: Sidegate, chat: Chat
+) -> None:
+    assert chat(server, "alice", passwords.secret("alice")).state() == "in"
+    assert chat(server, "alice", USERS["alice"]).state() == "not-authorized"
+    assert chat(server, "alice", passwords.secret("bob")).state() == "not-authorized"
+    mail = gate.mint("alice@example.org", f"mail {uuid.uuid4()}")
+    assert chat(server, "alice", mail).state() == "not-authorized"
+    assert "sidegate why" not in gate.cli("why", "alice@example.org").stderr
 
 
-def test_out_after_a_revoke(server: Prosody | Ejabberd, passwords: Passwords, chat: Chat) -> None:
+def test_a_revoke_throws_out_and_keeps_out(server: Prosody | Ejabberd, passwords: Passwords, chat: Chat) -> None:
     old = passwords.secret("alice")
-    assert chat(server, "alice", old).state() == "in"
-    passwords.revoke("alice")
+    first, bob = chat(server, "alice", old), chat(server, "bob", passwords.secret("bob"))
+    assert [first.state(), bob.state()] == ["in", "in"]
+    said = passwords.revoke("alice")
+    assert ", 1 chat user kicked." in said, said
+    assert f"{CHAT}: chat sessions of this service cannot be cut from here." in said
+    assert first.state() == KICKED[type(server)]
     assert chat(server, "alice", old).state() == "not-authorized"
     assert chat(server, "alice", passwords.secret("alice")).state() == "in"
+    assert bob.state(0.2) == "still"
 
 
-@pytest.fixture
-def remembering(public_root: Path, certificates: Certificates, passwords: Passwords) -> Iterator[Ejabberd]:
-    """ejabberd as it is without auth_use_cache: false."""
-    started = Ejabberd(public_root / "remembering", certificates, passwords.directory, auth_use_cache=True)
-    yield started
-    started.stop()
-
-
-def test_a_cache_lets_a_revoked_secret_in(
-    remembering: Ejabberd, passwords: Passwords, certificates: Certificates, chat: Chat
+def test_whoever_is_disabled_is_thrown_out(
+    server: Prosody | Ejabberd, passwords: Passwords, gate: Sidegate, chat: Chat
 ) -> None:
-    """Why docs/backends/ejabberd.md wants auth_use_cache: false. A kick does not help: the program comes back in."""
+    secret = passwords.secret("alice")
+    program = chat(server, "alice", secret)
+    assert program.state() == "in"
+    try:
+        assert ", 1 chat user kicked." in gate.cli("accounts", "disable", "alice@example.org").stderr
+        assert program.state() == KICKED[type(server)]
+        assert chat(server, "alice", secret).state() == "not-authorized"
+    finally:
+        gate.cli("accounts", "enable", "alice@example.org")
+    assert chat(server, "alice", secret).state() == "in"
+
+
+def test_a_cache_lets_a_revoked_secret_in(remembering: Ejabberd, passwords: Passwords, chat: Chat) -> None:
+    """Why docs/backends/ejabberd.md wants auth_use_cache: false."""
     old = passwords.secret("alice")
-    first = chat(remembering, "alice", old)
-    assert first.state() == "in"
-    passwords.revoke("alice")
-    assert kick(on_revoke(remembering, certificates.ca)) == 1
-    assert first.state() == KICKED[Ejabberd]
     assert chat(remembering, "alice", old).state() == "in"
+    passwords.revoke("alice")
+    assert chat(remembering, "alice", old).state() == "in"
+    assert chat(remembering, "bob", old).state() == "not-authorized"
+
+
+def test_a_chat_server_that_cannot_be_told(
+    ejabberd: Ejabberd, passwords: Passwords, gate: Sidegate, chat: Chat
+) -> None:
+    """The revoke is done, and says what is left."""
+    secret = passwords.secret("alice")
+    program = chat(ejabberd, "alice", secret)
+    assert program.state() == "in"
+    os.kill(ejabberd.server.process.pid, signal.SIGSTOP)
+    try:
+        said = passwords.revoke("alice")
+        assert f"{EJABBERD}: ejabberd at {ejabberd.api[:-4]} did not answer within 5 s; see its log." in said
+    finally:
+        os.kill(ejabberd.server.process.pid, signal.SIGCONT)
+    assert program.state() == KICKED[Ejabberd]  # told again when it can be
+    wait_until(lambda: "chat_kick_failed" in gate.cli("audit", "--json").stdout, "the record")
 
 
 # ---- who is thrown out -----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.peers.process import wait_until
-from tests.peers.slapd import CHAT, CHAT_PASSWORD, PEOPLE, SERVICES, USERS, Slapd, person
+from tests.peers.slapd import CHAT, CHAT_PASSWORD, PEOPLE, UNLISTED, USERS, Slapd, person
 from tests.real.ldap.client import PROXIED_AUTHORIZATION, Ldap, Result, bind, control, modify, search, tool
 from tests.real.ldap.conftest import direct, front, mint
 from tests.support.sidegate import PORTAL_URL, Sidegate
@@ -61,9 +61,8 @@ def test_a_service_without_a_password_is_nobody(gate: Sidegate) -> None:
 
 def test_one_that_is_not_listed_stays_out(gate: Sidegate, slapd: Slapd) -> None:
     """slapd would take it."""
-    other = f"cn=unlisted,{SERVICES}"
-    assert Ldap(direct(slapd)).bind(other, CHAT_PASSWORD).code == 0
-    assert Ldap(front(gate)).bind(other, CHAT_PASSWORD) == Result(49, NOT_ONE)
+    assert Ldap(direct(slapd)).bind(UNLISTED, CHAT_PASSWORD).code == 0
+    assert Ldap(front(gate)).bind(UNLISTED, CHAT_PASSWORD) == Result(49, NOT_ONE)
 
 
 def test_from_elsewhere_it_stays_out(gate: Sidegate) -> None:
