@@ -10,12 +10,14 @@ from proxy.config import files, values
 from proxy.config.document import Node, Scalar, Sequence
 from proxy.config.errors import Mark, Problems
 from proxy.config.reader import Bad, Section, did_you_mean, section
-from proxy.config.settings import Address, Backend, Front, FrontTls, Portal, TlsPair
+from proxy.config.settings import Address, Backend, Enrolment, Front, FrontTls, Portal, TlsPair
 from proxy.domain.model import Protocol
 
 _KEY = "write the path of the private key in PEM form"
 _CREDENTIAL_OF_FRONTS = "if it is a credential of the fronts' unit, /run/credentials/sidegate-front.service/tls.key"
 DEFAULT_PORTAL_LISTEN = Address("127.0.0.1", 8080)
+DEFAULT_REMEMBER_DAYS = 30
+MAX_PORTAL_NAME = 64
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ def _protocol(scalar: Scalar) -> Protocol | None:
     return values.one_of(Protocol)(scalar)
 
 
-def read_portal(top: Section, listeners: Listeners, *, certificates: bool) -> Portal:
+def read_portal(top: Section, listeners: Listeners, default_domain: str, *, certificates: bool) -> Portal:
     here = top.section("portal", "portal")
     if here is None:
         if "portal" not in top:
@@ -97,7 +99,24 @@ def read_portal(top: Section, listeners: Listeners, *, certificates: bool) -> Po
     if tls is None and not values.is_loopback(listen.host):
         where = here.mark_of("listen")
         here.problems.warn(where, here.at("listen"), "pages go out in the clear here; give the portal tls of its own")
-    return Portal(url, listen, tls)
+    return Portal(
+        url,
+        listen,
+        tls,
+        name=here.get("name", _shown_name, default_domain),
+        forwarded_from=here.each("forwarded_from", values.network),
+        trusted_networks=here.each("trusted_networks", values.network),
+        enrolment=here.get("enrolment", values.one_of(Enrolment), Enrolment.CODE),
+        remember_days=here.get("remember_days", values.whole(0, 365), DEFAULT_REMEMBER_DAYS),
+    )
+
+
+def _shown_name(scalar: Scalar) -> str:
+    name = values.text(scalar)
+    # Authenticator apps take `name:account` apart at the colon.
+    if len(name) > MAX_PORTAL_NAME or not name.isprintable() or ":" in name:
+        raise Bad(f"must be at most {MAX_PORTAL_NAME} printable characters without a colon")
+    return name
 
 
 def _overlap(one: Address, other: Address) -> bool:

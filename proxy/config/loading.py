@@ -67,7 +67,7 @@ def _config(path: Path, top: Section, *, certificates: bool, secrets: bool) -> C
         workers=top.get("workers", _workers, None),
         tls=read_tls(top, certificates=certificates, keys=certificates or secrets),
         fronts=read_fronts(top, found, taken),
-        portal=read_portal(top, taken, certificates=certificates),
+        portal=read_portal(top, taken, default_domain, certificates=certificates),
         default_domain=default_domain,
         domains=domains,
         hostname=top.get("hostname", values.host_name, machine_name()),

@@ -34,7 +34,16 @@ KEYS: Table[str, tuple[str, ...]] = {
         "factors",
     ),
     "tls": ("certificate", "key", "names"),
-    "portal": ("url", "listen", "tls"),
+    "portal": (
+        "url",
+        "listen",
+        "tls",
+        "name",
+        "forwarded_from",
+        "trusted_networks",
+        "enrolment",
+        "remember_days",
+    ),
     "portal.tls": ("certificate", "key"),
     "front": ("protocol", "listen", "tls", "backend", "proxy_protocol_from"),
     "backend": (

@@ -64,6 +64,15 @@ class TlsPair:
     names: tuple[str, ...] = ()
 
 
+class Enrolment(StrEnum):
+    """What an account's first factor needs besides the account password."""
+
+    CODE = "code"
+    """A one-time enrolment code, or a client in `trusted_networks`."""
+    OPEN = "open"
+    """Nothing more, for a fortnight after MFA was enabled for the account; then as CODE."""
+
+
 @dataclass(frozen=True, slots=True)
 class Portal:
     """Where people sign in. `url` is shown verbatim in every refusal."""
@@ -71,6 +80,15 @@ class Portal:
     url: str
     listen: Address
     tls: TlsPair | None
+    name: str = ""
+    """What pages and authenticator apps call the site."""
+    forwarded_from: tuple[str, ...] = ()
+    """CIDRs of web servers in front, whose X-Forwarded-For is believed."""
+    trusted_networks: tuple[str, ...] = ()
+    """CIDRs from which a first factor needs no enrolment code."""
+    enrolment: Enrolment = Enrolment.CODE
+    remember_days: int = 0
+    """How long a device may go without a second factor, if its person wants that; 0: never."""
 
 
 @dataclass(frozen=True, slots=True)

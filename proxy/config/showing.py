@@ -10,18 +10,18 @@ from typing import Any
 import yaml
 
 from proxy.config.backends import default_client_address
-from proxy.config.listeners import DEFAULT_PORTAL_LISTEN
+from proxy.config.listeners import DEFAULT_PORTAL_LISTEN, DEFAULT_REMEMBER_DAYS
 from proxy.config.loading import DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, machine_name
 from proxy.config.settings import (
     Backend,
     Config,
     EjabberdKick,
+    Enrolment,
     Front,
     KickWay,
     Limits,
     OnRevoke,
     Policy,
-    Portal,
     ProsodyKick,
     ServiceAccount,
     Strategy,
@@ -57,7 +57,7 @@ def show(config: Config, only_changed: bool) -> str:
         ("hostname", config.hostname, machine_name()),
         ("link_users", list(config.link_users), []),
         ("tls", [_pair(pair) for pair in config.tls], MISSING),
-        ("portal", _portal(config.portal, only_changed), MISSING),
+        ("portal", _portal(config, only_changed), MISSING),
         ("default_domain", config.default_domain, MISSING),
         ("domains", list(config.domains), [config.default_domain]),
         ("fronts", [_front(front) for front in config.fronts], MISSING),
@@ -81,8 +81,18 @@ def _pair(pair: TlsPair) -> dict[str, Any]:
     )
 
 
-def _portal(portal: Portal, only_changed: bool) -> dict[str, Any]:
-    tree = _kept(only_changed, ("url", portal.url, MISSING), ("listen", str(portal.listen), str(DEFAULT_PORTAL_LISTEN)))
+def _portal(config: Config, only_changed: bool) -> dict[str, Any]:
+    portal = config.portal
+    tree = _kept(
+        only_changed,
+        ("url", portal.url, MISSING),
+        ("listen", str(portal.listen), str(DEFAULT_PORTAL_LISTEN)),
+        ("name", portal.name, config.default_domain),
+        ("forwarded_from", list(portal.forwarded_from), []),
+        ("trusted_networks", list(portal.trusted_networks), []),
+        ("enrolment", str(portal.enrolment), str(Enrolment.CODE)),
+        ("remember_days", portal.remember_days, DEFAULT_REMEMBER_DAYS),
+    )
     return tree if portal.tls is None else tree | {"tls": _pair(portal.tls)}
 
 

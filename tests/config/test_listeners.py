@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from proxy.config.settings import Address, TlsPair
+from proxy.config.settings import Address, Enrolment, Portal, TlsPair
 from tests.config.mistakes import VALID, changed, loaded, mistakes
 
 IMAP = '  - {protocol: imap, listen: "[::]:993", tls: implicit, backend: mail}\n'
@@ -47,7 +47,17 @@ TABLE: list[tuple[str, str, list[str]]] = [
     ]),
     (PORTAL, "{}", ['3:9: portal.url: is missing; write "https://login.example.org"']),
     (PORTAL, '"https://login.example.org"', [
-        "3:9: portal: must be a mapping; write {url: …} (keys: url, listen, tls)"
+        "3:9: portal: must be a mapping; write {url: …} (keys: url, listen, tls, name, forwarded_from,"
+        " trusted_networks, enrolment, remember_days)"
+    ]),
+    (PORTAL, '{url: "https://login.example.org", name: "a:b", remember_days: 366, enrolment: free}', [
+        "3:50: portal.name: must be at most 64 printable characters without a colon",
+        "3:72: portal.remember_days: is out of range; write a number from 0 to 365",
+        "3:88: portal.enrolment: is none of code, open",
+    ]),
+    (PORTAL, '{url: "https://login.example.org", trusted_networks: [office], forwarded_from: 127.0.0.1}', [
+        "3:63: portal.trusted_networks[0]: is not a network; write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32",
+        "3:88: portal.forwarded_from: must be a list; write [a, b]",
     ]),
     (TLS, "tls: []\n", ["2:6: tls: is an empty list; name at least one certificate"]),
     (TLS, "tls: [{certificate: chain.pem}]\n", [
@@ -97,6 +107,24 @@ def test_a_portal_in_the_clear_beyond_loopback_is_warned_about(tmp_path: Path) -
     assert config.portal.listen == Address("192.0.2.1", 8080)
     assert config.warnings[0] == (
         f"{tmp_path}/sidegate.yaml:3:52: portal.listen: pages go out in the clear here; give the portal tls of its own"
+    )
+
+
+def test_a_portal_with_everything(tmp_path: Path) -> None:
+    more = (
+        'name: Example, forwarded_from: [127.0.0.1, "::1"], trusted_networks: [10.0.0.0/8], enrolment: open, '
+        "remember_days: 0"
+    )
+    portal = loaded(tmp_path, changed(PORTAL, f'{{url: "https://login.example.org", {more}}}')).portal
+    assert portal == Portal(
+        "https://login.example.org",
+        Address("127.0.0.1", 8080),
+        None,
+        name="Example",
+        forwarded_from=("127.0.0.1/32", "::1/128"),
+        trusted_networks=("10.0.0.0/8",),
+        enrolment=Enrolment.OPEN,
+        remember_days=0,
     )
 
 

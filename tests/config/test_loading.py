@@ -40,7 +40,9 @@ def test_a_small_file_with_all_its_defaults(tmp_path: Path) -> None:
         run_dir=Path("/run/sidegate"),
         workers=None,
         tls=(TlsPair(Path("/etc/x/chain.pem"), Path("/etc/x/key.pem")),),
-        portal=Portal("https://login.example.org", Address("127.0.0.1", 8080), None),
+        portal=Portal(
+            "https://login.example.org", Address("127.0.0.1", 8080), None, name="example.org", remember_days=30
+        ),
         default_domain="example.org",
         domains=("example.org",),
         hostname=machine_name(),

@@ -20,6 +20,9 @@ FULL = (
     changed(
         "{strategy: dovecot_token, issuer: sidegate, client_id: sidegate}",
         '{strategy: master_user, user: m, password: hunter2, separator: "*"}\n    username: "{local}"',
+    ).replace(
+        '{url: "https://login.example.org"}',
+        '{url: "https://login.example.org", name: Mail, trusted_networks: [10.0.0.0/8], remember_days: 7}',
     )
     + "workers: 3\npolicy: {app_password_max_age: 36h, audit_keep: forever}\n"
     "limits: {penalty: 1500ms, shared_networks: [10.0.0.0/8]}\n"
@@ -90,7 +93,8 @@ def test_the_example_loads_with_everything_in_it_and_shows_the_defaults(tmp_path
     assert (full.limits, full.policy) == (Limits(), Policy())
     for key in ("store", "state_dir", "run_dir", "workers", "default_domain", "domains"):
         assert getattr(full, key) == getattr(plain, key), key
-    assert full.portal.listen == plain.portal.listen
+    assert (full.portal.listen, full.portal.name) == (plain.portal.listen, plain.portal.name)
+    assert (full.portal.enrolment, full.portal.remember_days) == (plain.portal.enrolment, plain.portal.remember_days)
     assert full.backends["mail"].client_address is plain.backends["mail"].client_address
     assert full.backends["mail"].username == plain.backends["mail"].username
 
