@@ -81,7 +81,7 @@ async def listing(desk: Desk, account: str | None = None) -> list[AppPasswordVie
 
     def of_accounts(c: Connection, chosen: Sequence[Account]) -> list[AppPasswordView]:
         records = [record for one in chosen for record in store.of_account(c, one.id)]
-        return _views(c, desk, records, chosen)
+        return views_of(c, desk, records, chosen)
 
     if account is not None:
         return await desk.store.read(of_accounts, [await desk.store.read(account_named, desk, account)])
@@ -112,7 +112,7 @@ async def unused(desk: Desk, unused_for: str) -> list[AppPasswordView]:
     before = desk.clock() - values.duration(unused_for)
 
     def read(c: Connection) -> list[AppPasswordView]:
-        return _views(c, desk, _idle(c, desk, before))
+        return views_of(c, desk, _idle(c, desk, before))
 
     return await desk.store.read(read)
 
@@ -182,14 +182,19 @@ def _write_new(c: Connection, desk: Desk, actor: Actor, new: NewAppPassword, own
     try:
         record = store.add(c, replace(new, owner_id=person.id))
     except NameTaken:
-        raise Conflict(
-            f"{account.address} has a live app password {new.name!r} already; choose another name or revoke that one",
-            code="name_taken",
-        ) from None
+        raise name_taken(account, new.name) from None
     scope = ",".join(sorted(record.scopes))
     detail = f"id={record.id} scopes={scope} owner={person.address}"
     note(c, desk, actor, Event.APP_PASSWORD_CREATED, account, app_password=record.name, detail=detail)
-    return _views(c, desk, [record], [account])[0]
+    return views_of(c, desk, [record], [account])[0]
+
+
+def name_taken(account: Account, name: str) -> Conflict:
+    """What is said when another live app password of the account has the name."""
+    return Conflict(
+        f"{account.address} has a live app password {name!r} already; choose another name or revoke that one",
+        code="name_taken",
+    )
 
 
 def _owner(c: Connection, desk: Desk, account: Account, owner: str | None) -> Account:
@@ -230,9 +235,10 @@ def _end(
     return ended
 
 
-def _views(
+def views_of(
     c: Connection, desk: Desk, records: Sequence[AppPasswordRecord], known: Sequence[Account] = ()
 ) -> list[AppPasswordView]:
+    """As they are listed. `known` saves reading these accounts."""
     addresses: dict[int, str | None] = {account.id: account.address for account in known}
 
     def address_of(account_id: int) -> str | None:

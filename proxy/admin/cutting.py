@@ -34,22 +34,25 @@ async def write_then_cut(
     *,
     app_passwords: Collection[AppPasswordRecord] = (),
     accounts: Collection[Account] = (),
+    revoked: bool = True,
 ) -> Revoked:
     """Run `write`, which returns the app passwords it ended, ahead of other writes; then end what they and `accounts`
     have open.
 
-    `app_passwords` are those that are meant to end. Should the store not answer in time, the write may still happen
-    later: then their sessions are cut all the same, and StoreUnavailable is raised.
+    `app_passwords` are those that are meant to end, `revoked` is as for desk.Cut. Should the store not answer in time,
+    the write may still happen later: then their sessions are cut all the same, and StoreUnavailable is raised.
     """
     try:
         ended = await desk.store.write(write, urgent=True)
     except StoreUnavailable:
-        await cut(desk, app_passwords, accounts)
+        await cut(desk, app_passwords, accounts, revoked=revoked)
         raise
-    return await cut(desk, ended, accounts)
+    return await cut(desk, ended, accounts, revoked=revoked)
 
 
-async def cut(desk: Desk, ended: Collection[AppPasswordRecord], accounts: Collection[Account] = ()) -> Revoked:
+async def cut(
+    desk: Desk, ended: Collection[AppPasswordRecord], accounts: Collection[Account] = (), *, revoked: bool = True
+) -> Revoked:
     """Drop what is remembered about these and close their sessions; returns when the workers have confirmed it, and the
     chat servers have answered."""
     account_ids = [account.id for account in accounts]
@@ -58,7 +61,7 @@ async def cut(desk: Desk, ended: Collection[AppPasswordRecord], accounts: Collec
     ids = [record.id for record in ended]
     chatting = {*account_ids, *(record.account_id for record in ended if Protocol.LDAP in record.scopes)}
     sessions, chat = await asyncio.gather(
-        desk.cut(app_passwords=ids, accounts=account_ids), desk.kick(chatting, accounts)
+        desk.cut(app_passwords=ids, accounts=account_ids, revoked=revoked), desk.kick(chatting, accounts)
     )
     done: Revoked = {"revoked": ids, "sessions_cut": sessions}
     if chat:

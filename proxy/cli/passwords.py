@@ -95,7 +95,7 @@ def create(
     """
     body = {
         "name": name,
-        "scopes": [scope.strip() for scope in ",".join(scopes).split(",") if scope.strip()],
+        "scopes": _each(scopes),
         "networks": list(networks),
         "expires": expires,
         "owner": owner,
@@ -105,12 +105,83 @@ def create(
     if as_json:
         echo_json({key: created[key] for key in ("id", "account", "name", "secret", *FIELDS)})
         return
-    where = f", from {', '.join(created['networks'])}" if created["networks"] else ""
-    ends = f", ends {when(created['expires'])}" if created["expires"] else ""
-    note(f"App password {created['name']!r} for {created['account']}: {', '.join(created['scopes'])}{where}{ends}.")
+    note(f"App password {created['name']!r} for {created['account']}: {_good_for(created)}.")
     note("It is shown only this once:\n")
     click.echo(created["secret"])
     note(f"\nIn the program: user name {created['account']}, and this as its password (hyphens do not matter).")
+
+
+def _each(scopes: tuple[str, ...]) -> list[str]:
+    """Scopes from options that may each hold several."""
+    return [scope.strip() for scope in ",".join(scopes).split(",") if scope.strip()]
+
+
+def _good_for(row: dict[str, Any]) -> str:
+    """imap, smtp, from 192.0.2.0/24, ends in 89 d."""
+    where = f", from {', '.join(row['networks'])}" if row["networks"] else ""
+    ends = f", ends {when(row['expires'])}" if row["expires"] else ""
+    return f"{', '.join(row['scopes'])}{where}{ends}"
+
+
+@passwords.command()
+@click.argument("account")
+@click.argument("name", metavar="NAME-OR-ID")
+@click.argument("new")
+@json_option
+def rename(account: str, name: str, new: str, as_json: bool) -> None:
+    """Give an app password another name.
+
+    Its secret stays, and so do its sessions.
+    """
+    with core() as api:
+        row = api.post("app-passwords/rename", {"account": account, "app_password": name, "name": new})
+    if as_json:
+        echo_json(only(row, FIELDS))
+    else:
+        note(f"It is called {row['name']!r} now.")
+
+
+@passwords.command()
+@click.argument("account")
+@click.argument("name", metavar="NAME-OR-ID")
+@click.option(
+    "--scope", "scopes", multiple=True, metavar="SCOPES", type=SCOPES, help="Opens only these of what it opens now."
+)
+@click.option(
+    "--network",
+    "networks",
+    multiple=True,
+    metavar="CIDR",
+    type=NETWORK,
+    help="Only from there, which must lie in where it works now. May be given again.",
+)
+@click.option("--expires", metavar="WHEN", type=EXPIRY, help="Ends then, sooner than now: 90d, 12h, or a date.")
+@json_option
+def change(
+    account: str, name: str, scopes: tuple[str, ...], networks: tuple[str, ...], expires: str | None, as_json: bool
+) -> None:
+    """Narrow what an app password is good for; its secret stays.
+
+    Its sessions are cut when scopes or networks change: what may go on comes
+    back. For more than it was made for, create a new one.
+    """
+    if not scopes and not networks and expires is None:
+        raise click.UsageError("Give --scope, --network or --expires.")
+    body = {
+        "account": account,
+        "app_password": name,
+        "scopes": _each(scopes),
+        "networks": list(networks),
+        "expires": expires,
+    }
+    with core() as api:
+        done = api.post("app-passwords/change", body)
+    row = done["app_password"]
+    if as_json:
+        echo_json({**done, "app_password": only(row, FIELDS)})
+        return
+    note(f"{row['name']!r} for {row['account']}: {_good_for(row)}; {counted(done['sessions_cut'], 'session')} cut.")
+    note_what_is_left(done)
 
 
 @passwords.command("list")

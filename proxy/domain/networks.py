@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from functools import lru_cache
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -46,6 +47,15 @@ def site_of(network: str) -> str | None:
     if not network.endswith("/64"):
         return None
     return str(ipaddress.ip_network(network).supernet(new_prefix=48))
+
+
+def lies_in(network: str, networks: Iterable[str]) -> bool:
+    """Whether all of a CIDR is in one of these; ValueError on a bad one."""
+    inner = ipaddress.ip_network(network)
+    return any(
+        inner.version == outer.version and inner.prefixlen >= outer.prefixlen and inner.network_address in outer
+        for outer in map(ipaddress.ip_network, networks)
+    )
 
 
 class NetworkSet:

@@ -187,6 +187,41 @@ def add(c: Connection, new: NewAppPassword) -> AppPasswordRecord:
         raise
 
 
+def change(
+    c: Connection,
+    app_password_id: int,
+    *,
+    name: str | None = None,
+    scopes: frozenset[Protocol] | None = None,
+    networks: tuple[str, ...] | None = None,
+    expires: float | None = None,
+) -> AppPasswordRecord | None:
+    """Give a live one these; what is None stays. Returns it as it is now, None if it is not live.
+
+    Other scopes or networks raise its generation. Raises NameTaken (among the account's live ones).
+    """
+    values: dict[str, object] = {}
+    if name is not None:
+        values["name"] = name
+    if scopes is not None:
+        values["scopes"] = ",".join(sorted(scopes))
+    if networks is not None:
+        values["networks"] = ",".join(networks)
+    if expires is not None:
+        values["expires"] = expires
+    if scopes is not None or networks is not None:
+        values["generation"] = table.c.generation + 1
+    statement = update(table).where(table.c.id == app_password_id, table.c.ended.is_(None)).values(values)
+    try:
+        with c.begin_nested():
+            row = c.execute(statement.returning(table)).one_or_none()
+    except IntegrityError:
+        if name is None:
+            raise
+        raise NameTaken("app password", name) from None
+    return None if row is None else _record(row)
+
+
 def end(c: Connection, ids: Iterable[int], when: float, reason: EndReason) -> list[AppPasswordRecord]:
     """Make tombstones. Returns those that were live until now, as ended, by id; the others stay as they were."""
     ended: list[AppPasswordRecord] = []

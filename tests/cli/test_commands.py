@@ -92,6 +92,23 @@ def test_create_puts_the_secret_alone_on_stdout(shell: Shell, alice: Office) -> 
     assert result.stdout.strip() not in result.stderr
 
 
+def test_rename_and_change_say_what_it_is_now(shell: Shell, alice: Office) -> None:
+    phone = out(shell, "passwords", "create", "alice", "phone", "--scope", "imap,smtp,ldap")["id"]
+    alice.connect("s1", phone)
+    result = shell("passwords", "rename", "alice", "phone", "Alice's tablet")
+    assert (result.exit_code, result.stderr) == (0, 'It is called "Alice\'s tablet" now.\n')
+    (session,) = out(shell, "sessions", "list")
+    assert session["app_password"] == "Alice's tablet"
+    result = shell("passwords", "change", "alice", str(phone), "--scope", "imap,smtp", "--network", "192.0.2.0/24")
+    said = '"Alice\'s tablet" for alice@example.org: imap, smtp, from 192.0.2.0/24; 1 session cut.\n'
+    assert (result.exit_code, result.stderr) == (0, said)
+    done = out(shell, "passwords", "change", "alice", str(phone), "--expires", "2100-01-01")
+    assert list(done) == ["app_password", "sessions_cut"]
+    assert list(done["app_password"]) == PASSWORD_KEYS
+    assert (done["app_password"]["expires"], done["sessions_cut"]) == ("2100-01-01T00:00:00.000Z", 0)
+    assert list(out(shell, "passwords", "rename", "alice", str(phone), "phone")) == PASSWORD_KEYS
+
+
 def test_scopes_may_be_given_both_ways(shell: Shell, alice: Office) -> None:
     created = out(shell, "passwords", "create", "alice", "a", "--scope", "smtp,imap", "--scope", "ldap")
     assert created["scopes"] == ["imap", "ldap", "smtp"]
@@ -105,6 +122,9 @@ def test_scopes_may_be_given_both_ways(shell: Shell, alice: Office) -> None:
         (["passwords", "create", "alice", "x", "--expires", "soon"], 2, "neither a length of time"),
         (["passwords", "create", "alice"], 2, "Missing argument 'NAME'"),
         (["passwords", "create", "nobody", "x"], 1, "there is no account 'nobody'; `sidegate accounts list`"),
+        (["passwords", "rename", "alice", "x", "y"], 1, "no live app password 'x'"),
+        (["passwords", "change", "alice", "x"], 2, "Give --scope, --network or --expires"),
+        (["passwords", "change", "alice", "x", "--scope", "imap"], 1, "no live app password 'x'"),
         (["passwords", "revoke", "alice"], 2, "Give ACCOUNT and names"),
         (["passwords", "revoke", "alice", "x", "--all"], 2, "Give ACCOUNT and names"),
         (["passwords", "revoke", "alice", "--unused-for", "9d"], 2, "Give ACCOUNT and names"),

@@ -252,6 +252,31 @@ def test_a_login_a_revoke_and_what_is_written(own_core: Core):
     assert not [canary for canary in canaries if canary in said]
 
 
+def test_a_rename_keeps_sessions_and_a_narrowing_ends_them(own_core: Core):
+    app_password_id, secret = own_core.mint("phone")
+    worker = Worker(own_core)
+    worker.receive()
+    assert isinstance(worker.log_in(secret, "s1"), m.Accept)
+    thread = worker.in_background()
+    rename = {"account": "alice", "app_password": "phone", "name": "tablet"}
+    narrow = {"account": "alice", "app_password": "tablet", "scopes": ["smtp"]}
+    with own_core.api() as api:
+        renamed = api.post("/app-passwords/rename", json=rename).json()
+        assert (renamed["id"], renamed["name"], renamed["sessions"]) == (app_password_id, "tablet", 1)
+        assert worker.live == {"s1": app_password_id}
+        narrowed = api.post("/app-passwords/change", json=narrow).json()
+    assert (narrowed["sessions_cut"], narrowed["app_password"]["scopes"]) == (1, ["smtp"])
+    assert worker.live == {}
+    worker.close()
+    thread.join(20)
+    again = Worker(own_core)
+    again.receive()
+    refused = again.log_in(secret, "s2")
+    assert isinstance(refused, m.Refuse)
+    assert refused.reason == "wrong_scope"  # and not "revoked": the record was not remembered as it was
+    again.close()
+
+
 def test_a_revoke_is_over_within_a_second(core: Core):
     """p99 250 ms is promised on one node with the workers' own work; here is the core's share, on a busy machine."""
     worker = Worker(core)

@@ -1,6 +1,6 @@
 import pytest
 
-from proxy.domain.networks import NetworkSet, network_of, parse_address, site_of
+from proxy.domain.networks import NetworkSet, lies_in, network_of, parse_address, site_of
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,20 @@ def test_bad_networks_and_addresses_are_errors() -> None:
         NetworkSet(["192.0.2.1/24"])
     with pytest.raises(ValueError):
         parse_address("999.2.3.4")
+
+
+@pytest.mark.parametrize(
+    ("network", "networks", "inside"),
+    [
+        ("192.0.2.0/25", ["198.51.100.0/24", "192.0.2.0/24"], True),
+        ("192.0.2.0/24", ["192.0.2.0/24"], True),
+        ("192.0.2.0/24", ["192.0.2.0/25", "192.0.2.128/25"], False),
+        ("192.0.2.0/23", ["192.0.2.0/24"], False),
+        ("2001:db8::1/128", ["2001:db8::/64"], True),
+        ("2001:db8::/64", ["0.0.0.0/0"], False),
+        ("0.0.0.0/1", ["::/0"], False),
+        ("192.0.2.7/32", [], False),
+    ],
+)
+def test_a_network_lies_in_one_that_holds_all_of_it(network: str, networks: list[str], inside: bool) -> None:
+    assert lies_in(network, networks) is inside

@@ -83,6 +83,19 @@ def test_app_passwords_and_sessions(office: Office) -> None:
     assert call(office, "GET", "/accounts/alice/refusals") == (200, [])
 
 
+def test_an_app_password_is_renamed_and_narrowed(office: Office) -> None:
+    add(office)
+    created = call(office, "POST", "/accounts/alice/app-passwords", {"name": "phone"})[1]
+    named = {"account": "alice", "app_password": "phone"}
+    status, renamed = call(office, "POST", "/app-passwords/rename", {**named, "name": "tablet"})
+    assert (status, renamed["id"], renamed["name"]) == (200, created["id"], "tablet")
+    office.connect("s1", created["id"])
+    narrow = {"account": "alice", "app_password": str(created["id"]), "networks": ["192.0.2.0/24"]}
+    status, narrowed = call(office, "POST", "/app-passwords/change", narrow)
+    assert (status, narrowed.keys(), narrowed["sessions_cut"]) == (200, {"app_password", "sessions_cut"}, 1)
+    assert narrowed["app_password"]["networks"] == ["192.0.2.0/24"]
+
+
 def test_shared_mailboxes_over_the_api(office: Office) -> None:
     add(office)
     add(office, "info", kind="shared")
@@ -151,6 +164,10 @@ def test_import_tells_every_line(office: Office) -> None:
         ("POST", "/app-passwords/revoke", {"account": "alice"}, 400, "invalid"),
         ("POST", "/app-passwords/revoke", {"account": "alice", "unused_for": "1d"}, 400, "invalid"),
         ("POST", "/app-passwords/revoke", {"account": "alice", "names": ["x"]}, 404, "not_found"),
+        ("POST", "/app-passwords/rename", {"account": "alice", "app_password": "x"}, 400, "invalid"),
+        ("POST", "/app-passwords/rename", {"account": "alice", "app_password": "x", "name": "y"}, 404, "not_found"),
+        ("POST", "/app-passwords/change", {"account": "alice", "app_password": "x"}, 400, "invalid"),
+        ("POST", "/app-passwords/change", {"account": "alice", "app_password": "x", "expires": "9d"}, 404, "not_found"),
         ("POST", "/sessions/cut", {}, 400, "invalid"),
         ("POST", "/sessions/cut", {"id": "x", "account": "alice"}, 400, "invalid"),
         ("POST", "/sessions/cut", {"id": "x"}, 404, "not_found"),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from sqlalchemy.exc import IntegrityError
 
@@ -106,6 +108,27 @@ def test_find_takes_names_and_ids_live_ones_first(store: Store) -> None:
             assert app_passwords.find(c, alice.id, nothing) == []
         (ended,) = app_passwords.end(c, [confusing.id], 5.0, EndReason.REVOKED)
         assert app_passwords.find(c, alice.id, str(phone.id)) == [phone, ended]
+
+
+def test_change_gives_a_live_one_what_is_given_and_leaves_the_rest(store: Store) -> None:
+    with store.writing() as c:
+        alice = rows.account(c)
+        phone = rows.app_password(c, alice.id, "phone", tag=1)
+        rows.app_password(c, alice.id, "laptop", tag=2)
+        assert app_passwords.change(c, phone.id, name="tablet") == replace(phone, name="tablet")
+        assert app_passwords.change(c, phone.id, expires=9.5) == replace(phone, name="tablet", expires=9.5)
+        narrow = app_passwords.change(c, phone.id, scopes=frozenset({Protocol.IMAP}), networks=("192.0.2.0/24",))
+        assert narrow is not None
+        assert (narrow.scopes, narrow.networks, narrow.expires) == ({Protocol.IMAP}, ("192.0.2.0/24",), 9.5)
+        assert narrow.generation == phone.generation + 1
+        with pytest.raises(NameTaken):
+            app_passwords.change(c, phone.id, name="laptop")
+        app_passwords.end(c, [phone.id], 5.0, EndReason.REVOKED)
+        assert app_passwords.change(c, phone.id, name="phone") is None
+    with store.reading() as c:
+        ended = app_passwords.by_id(c, phone.id)
+    assert ended is not None
+    assert (ended.name, ended.generation) == ("tablet", phone.generation + 2)
 
 
 def test_end_returns_only_what_was_live_and_leaves_the_rest_as_it_was(store: Store) -> None:

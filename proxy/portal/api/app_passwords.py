@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from proxy.admin import app_passwords
+from proxy.admin import app_password_changes, app_passwords
 from proxy.admin.desk import Invalid
 from proxy.portal.api import bodies
 from proxy.portal.api.bodies import body
@@ -46,8 +46,32 @@ async def revoke(request: Request) -> Response:
     raise Invalid("give an account with names or all, or unused_for alone")
 
 
+async def rename(request: Request) -> Response:
+    wanted = await body(request, bodies.Rename)
+    renamed = await app_password_changes.rename(
+        desk_of(request), actor_of(request), wanted.account, wanted.app_password, wanted.name
+    )
+    return one(renamed)
+
+
+async def narrow(request: Request) -> Response:
+    wanted = await body(request, bodies.Narrow)
+    narrowed = await app_password_changes.narrow(
+        desk_of(request),
+        actor_of(request),
+        wanted.account,
+        wanted.app_password,
+        scopes=wanted.scopes,
+        networks=wanted.networks,
+        expires=wanted.expires,
+    )
+    return one(narrowed)
+
+
 ROUTES = [
     Route("/app-passwords", listing),
     Route("/app-passwords/revoke", revoke, methods=["POST"]),
+    Route("/app-passwords/rename", rename, methods=["POST"]),
+    Route("/app-passwords/change", narrow, methods=["POST"]),
     Route("/accounts/{account:path}/app-passwords", create, methods=["POST"]),
 ]

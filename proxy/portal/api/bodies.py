@@ -75,6 +75,22 @@ class Revoke(Body):
     unused_for: str | None = None
 
 
+class Rename(Body):
+    account: str
+    app_password: str
+    name: str
+
+
+class Narrow(Body):
+    """What is left out stays."""
+
+    account: str
+    app_password: str
+    scopes: list[str] = []
+    networks: list[str] = []
+    expires: str | None = None
+
+
 class CutSessions(Body):
     account: str | None = None
     app_password: str | None = None
