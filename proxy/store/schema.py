@@ -23,7 +23,7 @@ from sqlalchemy import (
     true,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest migration. Revisions are numbered so that older and newer can be told apart without Alembic."""
 
 metadata = MetaData(
@@ -183,3 +183,159 @@ audit_heads = Table(
     Column("chain", LargeBinary, nullable=False),
 )
 """Where each node's chain ends: appending reads one row, and records cut off the end are missed."""
+
+people = Table(
+    "people",
+    metadata,
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("language", String),
+    Column("recovery_address", String),
+    Column("mfa_since", Double),
+    Column("mint_after", Double),
+    Column("bypass_until", Double),
+    Column("must_change", Boolean, nullable=False, server_default=false()),
+    Column("push_blocked", Boolean, nullable=False, server_default=false()),
+)
+"""What the portal knows about a person. One without a row has the defaults; no login reads it."""
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("token_hash", LargeBinary, nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("seen", Double, nullable=False),
+    Column("address", String, nullable=False),
+    Column("remembered_until", Double),
+    sqlite_autoincrement=True,  # the history and throttles know them by id
+)
+"""Browsers in which a person has signed in before. Each has a cookie; kept is its SHA-256."""
+
+portal_sessions = Table(
+    "portal_sessions",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("stage", String, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("seen", Double, nullable=False),
+    Column("expires", Double, nullable=False, index=True),
+    Column("password_time", Double),
+    Column("factor_time", Double),
+    Column("device_id", Integer, ForeignKey("devices.id", ondelete="SET NULL"), index=True),
+    Column("address", String, nullable=False),
+    Column("agent", String, nullable=False),
+    Column("notes", String, nullable=False),
+)
+"""Signed in at the portal, or on the way there. `notes` is JSON: what a half-done step needs."""
+
+factors = Table(
+    "factors",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("used", Double),
+    Column("sealed", LargeBinary),
+    Column("public", String, nullable=False),
+    Column("counter", BigInteger, nullable=False, server_default=text("0")),
+    UniqueConstraint("account_id", "name"),
+    sqlite_autoincrement=True,  # challenges know them by id
+)
+"""`sealed` only the portal key opens; `public` is JSON and no secret; `counter` only grows (TOTP step, passkey's)."""
+
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("code_hash", LargeBinary, primary_key=True),
+    Column("used", Double),
+)
+
+enrolment_codes = Table(
+    "enrolment_codes",
+    metadata,
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("code_hash", String, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False),
+    Column("issued_by", String, nullable=False),
+)
+
+links = Table(
+    "links",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("purpose", String, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False, index=True),
+    Column("used", Double),
+    Column("sealed", LargeBinary),
+)
+"""One-time links."""
+
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("time", Double, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("factor", String),
+    Column("address", String, nullable=False),
+    Column("network", String, nullable=False),
+    Column("agent", String, nullable=False),
+    Column("device_id", Integer),  # no foreign key: history outlives the device
+    Index(None, "account_id", "outcome", "time"),
+)
+
+throttles = Table(
+    "throttles",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last", Double, nullable=False, index=True),
+)
+
+challenges = Table(
+    "challenges",
+    metadata,
+    Column("id_hash", LargeBinary, primary_key=True),
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("session_hash", LargeBinary, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("factor_id", Integer, ForeignKey("factors.id", ondelete="CASCADE"), index=True),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False, index=True),
+    Column("state", String, nullable=False),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("sealed", LargeBinary),
+    Index(None, "account_id", "created"),
+)
+"""Challenges that are answered elsewhere than in the browser that waits: push, sms, call."""
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("due", Double, nullable=False),
+    Column("sent", Double),
+    Column("tries", Integer, nullable=False, server_default=text("0")),
+    Column("channel", String, nullable=False),
+    Column("recipient", String, nullable=False),
+    Column("text", String, nullable=False),
+    Index(None, "account_id", "created"),
+)
+"""The outbox: what people are told."""
+
+_UNSENT = notices.c.sent.is_(None)
+
+Index("ix_notices_due", notices.c.due, sqlite_where=_UNSENT, postgresql_where=_UNSENT)

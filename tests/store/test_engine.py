@@ -182,11 +182,11 @@ def test_no_schema_an_older_one_and_a_newer_one_are_told_apart(sqlite_file: Path
         c.execute(text("UPDATE alembic_version SET version_num = '0000'"))
     with pytest.raises(StoreUnavailable) as caught:
         store.check()
-    assert str(caught.value).endswith("has schema 0000, this version needs 0001: run `sidegate migrate`")
+    assert str(caught.value).endswith("has schema 0000, this version needs 0002: run `sidegate migrate`")
     with store.writing() as c:
         c.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     for use in (store.check, store.migrate):
-        with pytest.raises(StoreUnavailable, match="has schema 9999, newer than this version's 0001"):
+        with pytest.raises(StoreUnavailable, match="has schema 9999, newer than this version's 0002"):
             use()
     store.close()
 

@@ -1,16 +1,19 @@
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
-from proxy.store import schema
+from proxy.store import accounts, app_passwords, people, schema
 from proxy.store.engine import Store
 from proxy.store.errors import StoreUnavailable
+from proxy.store.migrations.versions import r0001_whole_schema
 
 
 def test_migrations_and_schema_agree(store: Store) -> None:
@@ -62,3 +65,41 @@ def test_a_migration_that_fails_changes_nothing(sqlite_file: Path) -> None:
     with store.reading() as r:
         assert r.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0000"
     store.close()
+
+
+def test_the_first_schema_gains_the_portal_and_keeps_its_rows(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as c, Operations.context(MigrationContext.configure(c)):
+        r0001_whole_schema.upgrade()
+        c.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        c.exec_driver_sql("INSERT INTO alembic_version VALUES ('0001')")
+        c.exec_driver_sql("INSERT INTO meta VALUES ('store_id', 'abc')")
+        for id_, name, state in ((1, "alice", "enabled"), (2, "bob", "disabled"), (7, "carol", "enforced")):
+            c.exec_driver_sql(
+                "INSERT INTO accounts (id, address, kind, mfa, created) VALUES (?, ?, 'person', ?, 5.0)",
+                (id_, f"{name}@example.org", state),
+            )
+            c.exec_driver_sql("INSERT INTO login_names VALUES (?, ?)", (f"{name}@example.org", id_))
+        c.exec_driver_sql(
+            "INSERT INTO app_passwords (account_id, owner_id, name, scopes, networks, created, pepper_version, tag,"
+            " hash) VALUES (7, 7, 'phone', 'imap', '', 6.0, 1, 99, '$argon2id$')"
+        )
+    engine.dispose()
+    before = time.time()
+    store = Store(f"sqlite:{path}")
+    store.migrate()
+    store.check()
+    assert store.store_id() == "abc"
+    with store.reading() as r:
+        assert [row.account.address for row in accounts.listing(r)] == [
+            "alice@example.org",
+            "bob@example.org",
+            "carol@example.org",
+        ]
+        assert [record.name for record in app_passwords.of_account(r, 7)] == ["phone"]
+        since = {account_id: people.by_id(r, account_id).mfa_since for account_id in (1, 2, 7)}
+    store.migrate()  # again: nothing to do
+    store.close()
+    assert since[2] is None
+    assert before <= since[1] == since[7] <= time.time()

@@ -1,0 +1,104 @@
+"""The outbox: what people are to be told, until it was sent or is given up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+
+from proxy.store.schema import notices as table
+
+KEPT = 30 * 86400.0
+"""Seconds that a notice is kept, sent or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Times are seconds since the epoch."""
+
+    id: int
+    account_id: int
+    kind: str
+    created: float
+    due: float
+    """When it is to be tried, again."""
+    sent: float | None
+    tries: int
+    channel: str
+    recipient: str
+    text: Mapping[str, Any] = field(repr=False)
+    """What the message says: values for its template."""
+
+
+_due = (
+    select(table)
+    .where(table.c.sent.is_(None), table.c.due <= bindparam("now"))
+    .order_by(table.c.due, table.c.id)
+    .limit(bindparam("most"))
+)
+
+
+def add(
+    c: Connection,
+    account_id: int,
+    kind: str,
+    *,
+    channel: str,
+    recipient: str,
+    text: Mapping[str, Any],
+    now: float,
+    due: float | None = None,
+) -> int:
+    """Put one into the outbox, due at once unless said otherwise; returns its id."""
+    values = {
+        "account_id": account_id,
+        "kind": kind,
+        "created": now,
+        "due": now if due is None else due,
+        "sent": None,
+        "tries": 0,
+        "channel": channel,
+        "recipient": recipient,
+        "text": json.dumps(text),
+    }
+    new: int = c.execute(insert(table).values(**values).returning(table.c.id)).scalar_one()
+    return new
+
+
+def due(c: Connection, now: float, limit: int = 100) -> list[Notice]:
+    """What is to be sent now, the longest due first."""
+    return [_notice(row) for row in c.execute(_due, {"now": now, "most": limit})]
+
+
+def claim(c: Connection, notice: Notice, retry_at: float) -> bool:
+    """Before it is sent: count the try and set the next one. False when somebody else has it: it goes out once."""
+    mine = (table.c.id == notice.id, table.c.sent.is_(None), table.c.tries == notice.tries)
+    return bool(c.execute(update(table).where(*mine).values(tries=notice.tries + 1, due=retry_at)).rowcount)
+
+
+def sent(c: Connection, notice_id: int, now: float) -> None:
+    """It was taken by whoever carries it."""
+    c.execute(update(table).where(table.c.id == notice_id).values(sent=now))
+
+
+def give_up(c: Connection, notice_id: int) -> None:
+    """Do not try it any more."""
+    c.execute(delete(table).where(table.c.id == notice_id))
+
+
+def count_since(c: Connection, account_id: int, since: float, kinds: Collection[str] | None = None) -> int:
+    """How many were written for the account since then, of all kinds or these."""
+    written = select(func.count()).select_from(table).where(table.c.account_id == account_id, table.c.created > since)
+    return c.execute(written if kinds is None else written.where(table.c.kind.in_(list(kinds)))).scalar_one()
+
+
+def prune(c: Connection, now: float) -> int:
+    """Forget old ones; returns how many."""
+    return c.execute(delete(table).where(table.c.created <= now - KEPT)).rowcount
+
+
+def _notice(row: Row[Any]) -> Notice:
+    return Notice(**{**row._mapping, "text": json.loads(row.text)})

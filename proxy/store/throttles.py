@@ -1,0 +1,50 @@
+"""Failures at the portal, counted for its delays (domain/delays.py): across sessions, restarts and nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from proxy.domain import delays
+from proxy.domain.delays import Bucket
+from proxy.store.schema import throttles as table
+
+MOST = 65_536
+"""Buckets. A full table forgets those with the fewest failures first: of what floods it, not what was hit hard."""
+
+
+def wait(c: Connection, keys: Collection[str], now: float) -> float:
+    """Seconds until a try that counts against these keys is looked at; 0: now. Asked before anything is verified."""
+    return max((bucket.wait(now) for bucket in _buckets(c, keys)), default=0.0)
+
+
+def failed(c: Connection, keys: Collection[str], now: float) -> None:
+    """Count a failure."""
+    counted = [bucket.failed(now) for bucket in _buckets(c, keys)]
+    _drop(c, keys)
+    c.execute(insert(table), [{"key": b.key, "failures": b.failures, "last": b.last} for b in counted])
+
+
+def succeeded(c: Connection, keys: Collection[str]) -> None:
+    """Forget the failures that a success proves to have been the person's own."""
+    _drop(c, [key for key in keys if not delays.is_network(key)])
+
+
+def prune(c: Connection, now: float) -> int:
+    """Forget what counts no more, and what is too much; returns how many."""
+    gone = c.execute(delete(table).where(table.c.last <= now - delays.DAY)).rowcount
+    excess = c.execute(select(func.count()).select_from(table)).scalar_one() - MOST
+    if excess > 0:
+        least = select(table.c.key).order_by(table.c.failures, table.c.last).limit(excess)
+        gone += c.execute(delete(table).where(table.c.key.in_(least))).rowcount
+    return gone
+
+
+def _buckets(c: Connection, keys: Collection[str]) -> list[Bucket]:
+    found = {row.key: Bucket(*row) for row in c.execute(select(table).where(table.c.key.in_(list(keys))))}
+    return [found.get(key, Bucket(key)) for key in keys]
+
+
+def _drop(c: Connection, keys: Collection[str]) -> None:
+    c.execute(delete(table).where(table.c.key.in_(list(keys))))
