@@ -10,6 +10,7 @@ The map of this package. A login travels down this list and its verdict back up:
     chat/      how a chat server behind a directory is told to end a person's sessions
     store/     what we remember: schema, queries, hashing, migrations
     admin/     what operators and people may do, with permission and audit
+    onboarding/ how programs find the fronts and are set up: autoconfig, profiles, QR codes, DNS records
     portal/    pages and API;  cli/ the sidegate command;  demo/ everything on loopback
 
 supervisor.py starts the children, whose composition roots are front_worker.py, core.py and

@@ -20,7 +20,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "alembic": ("store",),
     "argon2": ("store/hashing.py",),
     "click": ("cli",),
-    "cryptography": ("backends", "demo", "cli/doctor"),
+    "cryptography": ("backends", "demo", "cli/doctor", "onboarding/mobileconfig.py"),
     "httpx": ("cli/client.py", "chat/http.py"),
     "idna": ("domain/login_names.py",),
     "jinja2": ("portal",),

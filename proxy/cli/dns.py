@@ -1,49 +1,11 @@
-"""`sidegate dns records`: what mail programs look up to find the fronts (RFC 6186, RFC 8314 section 5.1)."""
+"""`sidegate dns records`: what mail programs look up to find the fronts and what is published about them."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from proxy.cli.base import Failure, SidegateGroup, load_config
 from proxy.cli.show import echo_json, json_option, note
-
-if TYPE_CHECKING:
-    from proxy.config.settings import Config
-
-TTL = 3600
-SERVICES = (
-    ("_imaps", "imap", "implicit"),
-    ("_imap", "imap", "starttls"),
-    ("_submissions", "smtp", "implicit"),
-    ("_submission", "smtp", "starttls"),
-)
-"""Service name, protocol and TLS of the front that offers it."""
-
-
-class Srv(NamedTuple):
-    """One SRV record; target `.` and port 0 say that the service is not offered (RFC 6186 section 3.4)."""
-
-    name: str
-    priority: int
-    weight: int
-    port: int
-    target: str
-
-
-def srv_records(config: Config, domain: str) -> list[Srv]:
-    """A record per service: implicit TLS first, since RFC 8314 prefers it."""
-    records = []
-    for service, protocol, tls in SERVICES:
-        ports = [front.listen.port for front in config.fronts if front.protocol == protocol and front.tls == tls]
-        name = f"{service}._tcp.{domain}."
-        if ports:
-            priority = 0 if tls == "implicit" else 10
-            records += [Srv(name, priority, 1, port, f"{config.hostname}.") for port in sorted(set(ports))]
-        else:
-            records.append(Srv(name, 0, 0, 0, "."))
-    return records
 
 
 @click.group(cls=SidegateGroup)
@@ -55,8 +17,9 @@ def dns() -> None:
 @click.argument("domain")
 @json_option
 def records(domain: str, as_json: bool) -> None:
-    """Print the SRV records for a domain, as lines for its zone file."""
+    """Print the records for a domain, as lines for its zone file."""
     from proxy.domain.login_names import canonical, domain_of
+    from proxy.onboarding import dns as onboarding
 
     config = load_config(files=False)
     name = domain_of(canonical(f"x@{domain.rstrip('.')}", "") or "")
@@ -64,9 +27,13 @@ def records(domain: str, as_json: bool) -> None:
         raise Failure(f"{domain!r} is not a domain")
     if name not in config.domains:
         note(f"sidegate: note: {name} is not among `domains:` in {config.path}; logins for it are refused")
-    found = srv_records(config, name)
+    for bare in sorted({front.public.host for front in config.fronts if front.public and "." not in front.public.host}):
+        note(f"sidegate: note: {bare} is no full host name; write hostname: {bare}.{name}, or public: of the fronts")
+    found = onboarding.records(config, name)
+    for host in onboarding.names_of_the_portal(found):
+        note(f"sidegate: note: the portal must answer https://{host} with a certificate for that name")
     if as_json:
-        echo_json([record._asdict() for record in found])
+        echo_json([record._asdict() | {"ttl": onboarding.TTL} for record in found])
         return
     for record in found:
-        click.echo(f"{record.name:<32} {TTL} IN SRV {record.priority} {record.weight} {record.port} {record.target}")
+        click.echo(f"{record.name:<32} {onboarding.TTL} IN {record.type} {record.value}")

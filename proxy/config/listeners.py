@@ -35,7 +35,7 @@ class Listeners:
         self._taken.append((path, address))
 
 
-def read_fronts(top: Section, known: dict[str, Backend], listeners: Listeners) -> tuple[Front, ...]:
+def read_fronts(top: Section, known: dict[str, Backend], listeners: Listeners, hostname: str) -> tuple[Front, ...]:
     node = top.node("fronts")
     if node is None:
         top.fail(
@@ -49,7 +49,7 @@ def read_fronts(top: Section, known: dict[str, Backend], listeners: Listeners) -
     for index, item in enumerate(node.items):
         here = section(item, f"fronts[{index}]", top.problems, "front")
         if here is not None:
-            front = _front(here, known, [front.name for front in fronts])
+            front = _front(here, known, [front.name for front in fronts], hostname)
             listeners.add(here.at("listen"), here.mark_of("listen"), front.listen)
             fronts.append(front)
     used = {front.backend for front in fronts}
@@ -59,7 +59,7 @@ def read_fronts(top: Section, known: dict[str, Backend], listeners: Listeners) -
     return tuple(fronts)
 
 
-def _front(here: Section, known: dict[str, Backend], taken: list[str]) -> Front:
+def _front(here: Section, known: dict[str, Backend], taken: list[str], hostname: str) -> Front:
     protocol = here.required("protocol", _protocol, None, "write imap, smtp or ldap")
     listen = here.required("listen", values.listen_address, Address("", 0), 'write "[::]:993"')
     tls = here.required("tls", values.one_of(FrontTls), FrontTls.IMPLICIT, "write implicit or starttls")
@@ -78,7 +78,13 @@ def _front(here: Section, known: dict[str, Backend], taken: list[str]) -> Front:
         tls=tls,
         backend=backend,
         proxy_protocol_from=here.each("proxy_protocol_from", values.network),
+        public=here.get("public", values.public_address, default_public(listen, hostname)),
     )
+
+
+def default_public(listen: Address, hostname: str) -> Address | None:
+    """`public` of a front that has none: this host, unless only this host can reach the front."""
+    return None if values.is_loopback(listen.host) or listen.port == 0 else Address(hostname, listen.port)
 
 
 def _protocol(scalar: Scalar) -> Protocol | None:

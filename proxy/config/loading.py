@@ -58,6 +58,7 @@ def _config(path: Path, top: Section, *, certificates: bool, secrets: bool) -> C
     domains = _domains(top, default_domain)
     found = backends.read_all(top, domains, certificates=certificates, secrets=secrets)
     taken = Listeners(top.problems)
+    hostname = top.get("hostname", values.host_name, machine_name())
     _check_later(top)
     return Config(
         path=path,
@@ -66,11 +67,11 @@ def _config(path: Path, top: Section, *, certificates: bool, secrets: bool) -> C
         run_dir=top.get("run_dir", _socket_dir, DEFAULT_RUN_DIR),
         workers=top.get("workers", _workers, None),
         tls=read_tls(top, certificates=certificates, keys=certificates or secrets),
-        fronts=read_fronts(top, found, taken),
+        fronts=read_fronts(top, found, taken, hostname),
         portal=read_portal(top, taken, default_domain, certificates=certificates),
         default_domain=default_domain,
         domains=domains,
-        hostname=top.get("hostname", values.host_name, machine_name()),
+        hostname=hostname,
         backends=found,
         policy=_policy(top),
         limits=_limits(top),

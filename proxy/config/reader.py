@@ -45,7 +45,7 @@ KEYS: Table[str, tuple[str, ...]] = {
         "remember_days",
     ),
     "portal.tls": ("certificate", "key"),
-    "front": ("protocol", "listen", "tls", "backend", "proxy_protocol_from"),
+    "front": ("protocol", "listen", "tls", "backend", "proxy_protocol_from", "public"),
     "backend": (
         "protocol",
         "address",

@@ -102,6 +102,8 @@ class Front:
     tls: FrontTls
     backend: str
     proxy_protocol_from: tuple[str, ...] = ()
+    public: Address | None = None
+    """Where programs elsewhere find it: a host name and a port. None: no program is told about it."""
 
 
 @dataclass(frozen=True, slots=True)

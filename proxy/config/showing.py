@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from proxy.config.backends import default_client_address
-from proxy.config.listeners import DEFAULT_PORTAL_LISTEN, DEFAULT_REMEMBER_DAYS
+from proxy.config.listeners import DEFAULT_PORTAL_LISTEN, DEFAULT_REMEMBER_DAYS, default_public
 from proxy.config.loading import DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, machine_name
 from proxy.config.settings import (
     Backend,
@@ -60,7 +60,7 @@ def show(config: Config, only_changed: bool) -> str:
         ("portal", _portal(config, only_changed), MISSING),
         ("default_domain", config.default_domain, MISSING),
         ("domains", list(config.domains), [config.default_domain]),
-        ("fronts", [_front(front) for front in config.fronts], MISSING),
+        ("fronts", [_front(front, config.hostname, only_changed) for front in config.fronts], MISSING),
         ("backends", {name: _backend(one, only_changed) for name, one in config.backends.items()}, MISSING),
         ("policy", _policy(config.policy, only_changed), {}),
         ("limits", _limits(config.limits, only_changed), {}),
@@ -96,8 +96,8 @@ def _portal(config: Config, only_changed: bool) -> dict[str, Any]:
     return tree if portal.tls is None else tree | {"tls": _pair(portal.tls)}
 
 
-def _front(front: Front) -> dict[str, Any]:
-    return _kept(
+def _front(front: Front, hostname: str, only_changed: bool) -> dict[str, Any]:
+    tree = _kept(
         True,
         ("protocol", str(front.protocol), MISSING),
         ("listen", str(front.listen), MISSING),
@@ -105,6 +105,8 @@ def _front(front: Front) -> dict[str, Any]:
         ("backend", front.backend, MISSING),
         ("proxy_protocol_from", list(front.proxy_protocol_from), []),
     )
+    default = default_public(front.listen, hostname)
+    return tree | _kept(only_changed, ("public", str(front.public or "none"), str(default or "none")))
 
 
 def _backend(backend: Backend, only_changed: bool) -> dict[str, Any]:

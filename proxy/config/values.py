@@ -138,6 +138,18 @@ def backend_address(scalar: Scalar) -> Address:
         return Address(_host_name(host), port)
 
 
+def public_address(scalar: Scalar) -> Address | None:
+    """Where programs find a front: a host name, which a certificate and DNS records can carry, and a port."""
+    if text(scalar) == "none":
+        return None
+    hint = 'write "imap.example.org:993", or none'
+    host, port = _host_port(scalar.text, hint, 1)
+    try:
+        return Address(_host_name(host), port)
+    except Bad:
+        raise Bad(f"has no host name before the port; {hint}") from None
+
+
 def host_name(scalar: Scalar) -> str:
     return _host_name(text(scalar))
 

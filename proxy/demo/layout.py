@@ -26,12 +26,18 @@ tls: {{certificate: {certificate}, key: {key}}}
 portal: {{url: "http://{host}:{ports.portal}/", listen: "{host}:{ports.portal}"}}
 default_domain: {domain}
 fronts:
-  - {{protocol: imap, listen: "{host}:{ports.imap_tls}", tls: implicit, backend: mailboxes}}
-  - {{protocol: imap, listen: "{host}:{ports.imap_starttls}", tls: starttls, backend: mailboxes}}
-  - {{protocol: smtp, listen: "{host}:{ports.smtp_tls}", tls: implicit, backend: submission}}
-  - {{protocol: smtp, listen: "{host}:{ports.smtp_starttls}", tls: starttls, backend: submission}}
-  - {{protocol: ldap, listen: "{host}:{ports.ldap_tls}", tls: implicit, backend: directory}}
-  - {{protocol: ldap, listen: "{host}:{ports.ldap_starttls}", tls: starttls, backend: directory}}
+  - {{protocol: imap, tls: implicit, backend: mailboxes,
+     listen: "{host}:{ports.imap_tls}", public: "localhost:{ports.imap_tls}"}}
+  - {{protocol: imap, tls: starttls, backend: mailboxes,
+     listen: "{host}:{ports.imap_starttls}", public: "localhost:{ports.imap_starttls}"}}
+  - {{protocol: smtp, tls: implicit, backend: submission,
+     listen: "{host}:{ports.smtp_tls}", public: "localhost:{ports.smtp_tls}"}}
+  - {{protocol: smtp, tls: starttls, backend: submission,
+     listen: "{host}:{ports.smtp_starttls}", public: "localhost:{ports.smtp_starttls}"}}
+  - {{protocol: ldap, tls: implicit, backend: directory,
+     listen: "{host}:{ports.ldap_tls}", public: "localhost:{ports.ldap_tls}"}}
+  - {{protocol: ldap, tls: starttls, backend: directory,
+     listen: "{host}:{ports.ldap_starttls}", public: "localhost:{ports.ldap_starttls}"}}
 backends:
   mailboxes:
     protocol: imap

@@ -28,8 +28,8 @@ default_domain: example.org
 hostname: mail.example.org
 node: node1
 fronts:
-  - {{protocol: imap, listen: "127.0.0.1:10993", tls: implicit, backend: mail}}
-  - {{protocol: smtp, listen: "127.0.0.1:10587", tls: starttls, backend: submission}}
+  - {{protocol: imap, listen: "127.0.0.1:10993", public: "mail.example.org:993", tls: implicit, backend: mail}}
+  - {{protocol: smtp, listen: "127.0.0.1:10587", public: "mail.example.org:587", tls: starttls, backend: submission}}
 backends:
   mail:
     protocol: imap

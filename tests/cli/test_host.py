@@ -61,8 +61,10 @@ def test_the_tree_is_the_contract() -> None:
         "mfa enable",
         "mfa enforce",
         "migrate",
+        "passwords change",
         "passwords create",
         "passwords list",
+        "passwords rename",
         "passwords revoke",
         "serve",
         "sessions cut",
@@ -256,21 +258,36 @@ def test_check_validates_and_says_what_a_front_could_reach(shell: Shell) -> None
 
 def test_dns_records_say_what_is_and_what_is_not_offered(shell: Shell) -> None:
     result = shell("dns", "records", "Example.org")
-    assert [line.split() for line in result.stdout.splitlines()] == [
-        ["_imaps._tcp.example.org.", "3600", "IN", "SRV", "0", "1", "10993", "mail.example.org."],
-        ["_imap._tcp.example.org.", "3600", "IN", "SRV", "0", "0", "0", "."],
-        ["_submissions._tcp.example.org.", "3600", "IN", "SRV", "0", "0", "0", "."],
-        ["_submission._tcp.example.org.", "3600", "IN", "SRV", "10", "1", "10587", "mail.example.org."],
+    name, ttl, *rest = result.stdout.splitlines()[0].split()
+    assert (name, ttl, rest) == (
+        "_imaps._tcp.example.org.",
+        "3600",
+        ["IN", "SRV", "0", "1", "993", "mail.example.org."],
+    )
+    assert [line.split()[3:] for line in result.stdout.splitlines()[1:]] == [
+        ["SRV", "0", "0", "0", "."],
+        ["SRV", "0", "0", "0", "."],
+        ["SRV", "10", "1", "587", "mail.example.org."],
+        ["SRV", "0", "0", "443", "login.example.org."],
+        ["CNAME", "login.example.org."],
+        ["CNAME", "login.example.org."],
+        ["TXT", '"v=UAAC1;', "a=sha256;", 'd=SXJmFAzLkZF304fcX49peyZzzc9fd96fVvQBU5h2Wlg="'],
     ]
-    assert result.stderr == ""
+    assert result.stderr.splitlines() == [
+        f"sidegate: note: the portal must answer https://{host}.example.org with a certificate for that name"
+        for host in ("autoconfig", "ua-auto-config")
+    ]
     assert "not among `domains:`" in shell("dns", "records", "example.net").stderr
     assert json.loads(shell("dns", "records", "example.org", "--json").stdout)[1] == {
         "name": "_imap._tcp.example.org.",
-        "priority": 0,
-        "weight": 0,
-        "port": 0,
-        "target": ".",
+        "ttl": 3600,
+        "type": "SRV",
+        "value": "0 0 0 .",
     }
+    shell.config.write_text(shell.config.read_text().replace('"mail.example.org:993"', '"mail:993"'))
+    assert (
+        "mail is no full host name; write hostname: mail.example.org" in shell("dns", "records", "example.org").stderr
+    )
     wrong = shell("dns", "records", "two words")
     assert (wrong.exit_code, wrong.stderr) == (1, "sidegate: 'two words' is not a domain\n")
 

@@ -38,6 +38,12 @@ TABLE: list[tuple[str, str, list[str]]] = [
     (IMAP, IMAP.replace("}", ", proxy_protocol_from: [balancer]}"), [
         "5:94: fronts[0].proxy_protocol_from[0]: is not a network; write 10.0.0.0/8, 192.0.2.7 or 2001:db8::/32"
     ]),
+    (IMAP, IMAP.replace("}", ', public: "192.0.2.1:993"}'), [
+        '5:80: fronts[0].public: has no host name before the port; write "imap.example.org:993", or none'
+    ]),
+    (IMAP, IMAP.replace("}", ", public: imap.example.org}"), [
+        '5:80: fronts[0].public: must be host:port; write "imap.example.org:993", or none'
+    ]),
     (IMAP, IMAP + IMAP, ["6:30: fronts[1].listen: is the address of fronts[0].listen too; give each listener its own"]),
     (IMAP, IMAP + IMAP.replace("[::]", "192.0.2.1"), [
         "6:30: fronts[1].listen: is the address of fronts[0].listen too; give each listener its own"
@@ -72,6 +78,24 @@ TABLE: list[tuple[str, str, list[str]]] = [
 @pytest.mark.parametrize(("old", "new", "expected"), TABLE)
 def test_mistakes(tmp_path: Path, old: str, new: str, expected: list[str]) -> None:
     assert mistakes(tmp_path, changed(old, new)) == expected
+
+
+@pytest.mark.parametrize(
+    ("listen", "public", "told"),
+    [
+        ("[::]:993", "", Address("mail.example.org", 993)),
+        ("[::]:993", ', public: "IMAP.example.org:1993"', Address("imap.example.org", 1993)),
+        ("[::]:993", ", public: none", None),
+        ("127.0.0.1:993", "", None),
+        ("127.0.0.1:993", ', public: "imap.example.org:993"', Address("imap.example.org", 993)),
+        ("[::]:0", "", None),
+    ],
+)
+def test_where_programs_are_told_to_find_a_front(
+    tmp_path: Path, listen: str, public: str, told: Address | None
+) -> None:
+    front = IMAP.replace("[::]:993", listen).replace("}", f"{public}}}")
+    assert loaded(tmp_path, changed(IMAP, front) + "hostname: mail.example.org\n").fronts[0].public == told
 
 
 def test_no_fronts(tmp_path: Path) -> None:

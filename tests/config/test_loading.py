@@ -47,8 +47,24 @@ def test_a_small_file_with_all_its_defaults(tmp_path: Path) -> None:
         domains=("example.org",),
         hostname=machine_name(),
         fronts=(
-            Front("imap:993", Protocol.IMAP, Address("::", 993), FrontTls.IMPLICIT, "mail"),
-            Front("smtp:465", Protocol.SMTP, Address("::", 465), FrontTls.IMPLICIT, "submission"),
+            Front(
+                "imap:993",
+                Protocol.IMAP,
+                Address("::", 993),
+                FrontTls.IMPLICIT,
+                "mail",
+                (),
+                Address(machine_name(), 993),
+            ),
+            Front(
+                "smtp:465",
+                Protocol.SMTP,
+                Address("::", 465),
+                FrontTls.IMPLICIT,
+                "submission",
+                (),
+                Address(machine_name(), 465),
+            ),
         ),
         backends={
             "mail": Backend(
@@ -106,7 +122,7 @@ def test_all_errors_come_at_once_in_file_order(tmp_path: Path) -> None:
         "3:43: portal.lisen: unknown key; did you mean listen?",
         "5:66: fronts[0].backend: there is no such backend; did you mean mail?",
         "6:5: fronts[1]: must be a mapping; write {protocol: …} (keys: protocol, listen, tls, backend,"
-        " proxy_protocol_from)",
+        " proxy_protocol_from, public)",
         '8:35: backends.mail.address: must be host:port; write "10.0.0.5:143" or "mail.example.org:993"',
         "8:74: backends.mail.login.strategy: xclient does not exist for imap, only for smtp",
     ]

@@ -37,7 +37,15 @@ LDAP = WITH_DIRECTORY + DIRECTORY.replace("password: pw", "password: hunter2")
 NAMES = LDAP.replace("    account_dn", "    bind_names: true\n    client_address: proxy_v2\n    account_dn")
 
 
-@pytest.mark.parametrize("text", [VALID, FULL, LDAP, NAMES])
+PUBLIC = (
+    changed('"[::]:993", tls: implicit', '"127.0.0.1:993", public: "imap.example.org:993", tls: implicit').replace(
+        '"[::]:465"', '"[::]:465", public: none'
+    )
+    + "hostname: mail.example.org\n"
+)
+
+
+@pytest.mark.parametrize("text", [VALID, FULL, LDAP, NAMES, PUBLIC])
 @pytest.mark.parametrize("only_changed", [False, True])
 def test_what_is_shown_loads_again_as_the_same(tmp_path: Path, text: str, only_changed: bool) -> None:
     first = loaded(tmp_path, text, secrets=True)
