@@ -2,10 +2,6 @@
 
 servers.py            what is told to programs at all: host, port, TLS, name
 autoconfig.py  autodiscover.py  pacc.py  dns.py      what programs look up by themselves, the same for every address
-<<<<<<< Updated upstream
-mobileconfig.py  thunderbird_android.py  deltachat.py  qr.py     one app password put into one program
-=======
 mobileconfig.py  thunderbird_android.py  deltachat.py     one app password put into one program
->>>>>>> Stashed changes
 instructions.py       the same in words, for people
 """
