@@ -302,6 +302,17 @@ throttles = Table(
     Column("last", Double, nullable=False, index=True),
 )
 
+tries = Table(
+    "tries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String, nullable=False),
+    Column("time", Double, nullable=False),
+    Index(None, "account_id", "kind"),
+)
+"""Wrong answers to a kind of factor, as far back as its limits look."""
+
 challenges = Table(
     "challenges",
     metadata,

@@ -16,6 +16,7 @@ from proxy.store import (
     schema,
     sign_ins,
     throttles,
+    tries,
 )
 from proxy.store.engine import Store
 from proxy.store.factors import NewFactor
@@ -43,6 +44,7 @@ def everything_of(c: Connection, account_id: int) -> None:
     codes.issue_enrolment(c, account_id, "$argon2id$", now=10.0, expires=100.0, issued_by="operator:0")
     links.add(c, b"link", account_id, Purpose.SET_PASSWORD, now=10.0, expires=100.0)
     sign_ins.record(c, sign_in(account_id, 10.0))
+    tries.count(c, account_id, FactorKind.TOTP, [tries.Limit(5, 30.0)], 10.0)
     challenges.add(c, challenge(account_id, factor_id=phone.id))
     notices.add(c, account_id, "new_device", channel="mail", recipient="a@example.net", text={}, now=10.0)
 
@@ -71,4 +73,13 @@ def test_what_is_over_is_forgotten_everywhere(store: Store) -> None:
         assert pruning.prune(c, 50.0) == 0
         assert pruning.prune(c, LIFE + 1e9) == 5
         left = {name for name, count in counts(c).items() if count}
-        assert left == {"login_names", "people", "devices", "factors", "recovery_codes", "enrolment_codes", "sign_ins"}
+        assert left == {
+            "login_names",
+            "people",
+            "devices",
+            "factors",
+            "recovery_codes",
+            "enrolment_codes",
+            "sign_ins",
+            "tries",
+        }

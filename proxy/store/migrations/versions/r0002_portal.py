@@ -196,6 +196,16 @@ def upgrade() -> None:
     op.create_index(op.f("ix_portal_sessions_account_id"), "portal_sessions", ["account_id"], unique=False)
     op.create_index(op.f("ix_portal_sessions_device_id"), "portal_sessions", ["device_id"], unique=False)
     op.create_index(op.f("ix_portal_sessions_expires"), "portal_sessions", ["expires"], unique=False)
+    op.create_table(
+        "tries",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("time", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_tries_account_id"), ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tries")),
+    )
+    op.create_index(op.f("ix_tries_account_id_kind"), "tries", ["account_id", "kind"], unique=False)
     # Before this version nobody could enrol: who must has the whole time for it from now on.
     due = sa.text("INSERT INTO people (account_id, mfa_since) SELECT id, :now FROM accounts WHERE mfa <> 'disabled'")
     op.execute(due.bindparams(now=time.time()))
