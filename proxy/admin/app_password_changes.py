@@ -33,12 +33,17 @@ class Narrowed(TypedDict):
     """As in cutting.Revoked."""
 
 
-async def rename(desk: Desk, actor: Actor, account: str, app_password: str, name: str) -> AppPasswordView:
-    """Give a live app password of an account, by name or id, another name. Its sessions go on, under the new name."""
+async def rename(
+    desk: Desk, actor: Actor, account: str, app_password: str, name: str, *, owner_id: int | None = None
+) -> AppPasswordView:
+    """Give a live app password of an account, by name or id, another name. Its sessions go on, under the new name.
+
+    `owner_id`: only those that this person minted are seen.
+    """
     name = values.label(name, "the name of an app password")
 
     def write(c: Connection) -> tuple[AppPasswordRecord, AppPasswordView]:
-        target, record = _named(c, desk, account, app_password)
+        target, record = _named(c, desk, account, app_password, owner_id)
         if record.name != name:
             try:
                 changed = store.change(c, record.id, name=name)
@@ -66,16 +71,17 @@ async def narrow(
     scopes: Sequence[str] = (),
     networks: Sequence[str] = (),
     expires: str | None = None,
+    owner_id: int | None = None,
 ) -> Narrowed:
     """Leave a live app password, by name or id, fewer scopes, smaller networks or less time; what is not given stays.
 
     With other scopes or networks its sessions are cut, all of them: what may go on comes back. Conflict (`wider`) when
-    it would open more than it does.
+    it would open more than it does. `owner_id` as for rename.
     """
     wanted = _Wanted(desk, scopes, networks, expires)
 
     def write(c: Connection) -> list[AppPasswordRecord]:
-        target, record = _named(c, desk, account, app_password)
+        target, record = _named(c, desk, account, app_password, owner_id)
         less = wanted.than(record)
         if not less:
             return []
@@ -89,7 +95,7 @@ async def narrow(
         record = store.by_id(c, before.id)
         return views_of(c, desk, [record or before], [target])[0]
 
-    target, before = await desk.store.read(_named, desk, account, app_password)
+    target, before = await desk.store.read(_named, desk, account, app_password, owner_id)
     ends = wanted.than(before).keys() - {"expires"}
     done = await write_then_cut(desk, write, app_passwords=[before] if ends else [], revoked=False)
     desk.changed(target.id)
@@ -142,9 +148,11 @@ class _Wanted:
             )
 
 
-def _named(c: Connection, desk: Desk, account: str, app_password: str) -> tuple[Account, AppPasswordRecord]:
+def _named(
+    c: Connection, desk: Desk, account: str, app_password: str, owner_id: int | None
+) -> tuple[Account, AppPasswordRecord]:
     target = account_named(c, desk, account)
-    return target, app_passwords_named(c, target, [app_password])[0]
+    return target, app_passwords_named(c, target, [app_password], owner_id)[0]
 
 
 def _told(less: _Less) -> list[str]:

@@ -1,4 +1,4 @@
-"""App passwords: create, list, revoke."""
+"""App passwords: create, list, revoke. What a person may do of it is in own.py."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from proxy.admin import values
 from proxy.admin.accounts import note_ended
 from proxy.admin.cutting import Revoked, cut, write_then_cut
 from proxy.admin.desk import Actor, ChatKick, Conflict, Desk, Invalid, NotFound, Refusal
-from proxy.admin.lookup import account_named, account_pages, app_passwords_named, note, person_named
+from proxy.admin.lookup import account_named, account_pages, app_passwords_named, live_of, note, person_named
 from proxy.admin.views import AppPasswordView, CreatedView, LastUseView, stamp, stamp_or_none
 from proxy.domain import app_passwords as secrets
 from proxy.domain.audit import Event
@@ -91,12 +91,23 @@ async def listing(desk: Desk, account: str | None = None) -> list[AppPasswordVie
     return found
 
 
-async def revoke(desk: Desk, actor: Actor, account: str, names: Sequence[str], *, every: bool = False) -> Revoked:
-    """Revoke app passwords of an account by name or id, or `every` live one. Returns once their sessions are closed."""
+async def revoke(
+    desk: Desk,
+    actor: Actor,
+    account: str,
+    names: Sequence[str],
+    *,
+    every: bool = False,
+    owner_id: int | None = None,
+) -> Revoked:
+    """Revoke app passwords of an account by name or id, or `every` live one. Returns once their sessions are closed.
+
+    `owner_id`: only those that this person minted are seen.
+    """
 
     def choose(c: Connection) -> list[AppPasswordRecord]:
         target = account_named(c, desk, account)
-        chosen = store.of_account(c, target.id, live_only=True) if every else app_passwords_named(c, target, names)
+        chosen = live_of(c, target, owner_id) if every else app_passwords_named(c, target, names, owner_id)
         if not chosen:
             raise NotFound(f"{target.address} has no live app password")
         return chosen

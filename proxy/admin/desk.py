@@ -22,6 +22,8 @@ class ActorKind(StrEnum):
 
     OPERATOR = "operator"
     """Whoever may open admin.sock: root and sidegate's own group on this host."""
+    PERSON = "person"
+    """Somebody signed in at the portal, which asks in their name: what is their own, and no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,10 @@ class Actor:
     """Who asks for a change; written into the audit record."""
 
     who: str
-    """For people: `operator:alice` (the host's user name), never empty."""
+    """For people: `operator:1000` (a uid of the host), `person:alice@example.org`; never empty."""
     kind: ActorKind = ActorKind.OPERATOR
+    account: Account | None = None
+    """Of a person: their account, enabled when this was made."""
 
 
 class ChatKick(TypedDict):
@@ -104,6 +108,12 @@ class NotFound(Refusal):
     """Nothing of that name is here."""
 
     code = "not_found"
+
+
+class Forbidden(Refusal):
+    """The actor has no right to it; whether it exists is not said."""
+
+    code = "forbidden"
 
 
 class Conflict(Refusal):

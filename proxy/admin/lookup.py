@@ -51,12 +51,18 @@ def person_named(c: Connection, desk: Desk, name: str) -> Account:
     return account
 
 
-def app_passwords_named(c: Connection, account: Account, names: Sequence[str]) -> list[AppPasswordRecord]:
-    """The live app passwords of an account that these names or ids mean, each one. NotFound names the first that means
-    none, Conflict one that means two."""
+def app_passwords_named(
+    c: Connection, account: Account, names: Sequence[str], owner_id: int | None = None
+) -> list[AppPasswordRecord]:
+    """The live app passwords of an account, or those of them that a person minted, that these names or ids mean, each
+    one. NotFound names the first that means none, Conflict one that means two."""
     found: dict[int, AppPasswordRecord] = {}
     for name in names:
-        live = [record for record in app_passwords.find(c, account.id, name) if record.ended is None]
+        live = [
+            record
+            for record in app_passwords.find(c, account.id, name)
+            if record.ended is None and owner_id in (None, record.owner_id)
+        ]
         if not live:
             raise NotFound(
                 f"{account.address} has no live app password {name!r}; "
@@ -66,6 +72,12 @@ def app_passwords_named(c: Connection, account: Account, names: Sequence[str]) -
             raise means_several(name, account.address, {record.id: record.name for record in live})
         found[live[0].id] = live[0]
     return list(found.values())
+
+
+def live_of(c: Connection, account: Account, owner_id: int | None = None) -> list[AppPasswordRecord]:
+    """The live app passwords of an account, or those of them that a person minted."""
+    live = app_passwords.of_account(c, account.id, live_only=True)
+    return [record for record in live if owner_id in (None, record.owner_id)]
 
 
 def means_several(name: str, address: str, found: Mapping[int, str]) -> Conflict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import TYPE_CHECKING
 
 from proxy.admin.desk import Actor, Conflict, Desk, NotFound
@@ -25,30 +26,31 @@ async def listing(desk: Desk, account: str | None = None) -> list[SessionView]:
     account_id: int | None = None
     if account is not None:
         account_id = (await desk.store.read(account_named, desk, account)).id
-    views: list[SessionView] = []
+    return [view async for view in views(desk, lambda session: account_id in (None, session.account_id))]
+
+
+async def views(desk: Desk, chosen: Callable[[Session], bool]) -> AsyncIterator[SessionView]:
+    """Rows of `sessions list`."""
     for number, live in enumerate(sorted(await desk.census(), key=lambda live: live.started), 1):
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)
         session = desk.sessions.get(live.session_id)
-        if session is None or account_id not in (None, live.account_id):
+        if session is None or not chosen(session):
             continue
         host = f"[{live.address}]" if ":" in live.address else live.address
-        views.append(
-            {
-                "id": live.session_id,
-                "account": session.account,
-                "app_password": session.app_password,
-                "protocol": live.protocol,
-                "client": f"{host}:{live.port}",
-                "program": live.program or session.program,
-                "backend": session.backend_address or session.backend,
-                "started": stamp(live.started),
-                "bytes_in": live.bytes_in,
-                "bytes_out": live.bytes_out,
-                "node": desk.node,
-            }
-        )
-    return views
+        yield {
+            "id": live.session_id,
+            "account": session.account,
+            "app_password": session.app_password,
+            "protocol": live.protocol,
+            "client": f"{host}:{live.port}",
+            "program": live.program or session.program,
+            "backend": session.backend_address or session.backend,
+            "started": stamp(live.started),
+            "bytes_in": live.bytes_in,
+            "bytes_out": live.bytes_out,
+            "node": desk.node,
+        }
 
 
 async def cut(
@@ -66,7 +68,25 @@ async def cut(
     done: what ends sessions is in the audit, or does not happen.
     """
     target = (await desk.store.read(account_named, desk, account)).id if account is not None else None
-    chosen = [session for session in desk.sessions if _matches(session, target, app_password, session_id)]
+    return await cut_chosen(desk, actor, target, app_password, session_id)
+
+
+async def cut_chosen(
+    desk: Desk,
+    actor: Actor,
+    account_id: int | None,
+    app_password: str | None,
+    session_id: str | None,
+    *,
+    among: Collection[int] | None = None,
+) -> int:
+    """As cut; `among`: only sessions of these app passwords are seen."""
+    chosen = [
+        session
+        for session in desk.sessions
+        if _matches(session, account_id, app_password, session_id)
+        and (among is None or session.app_password_id in among)
+    ]
     if not chosen:
         raise NotFound("no live session matches; `sidegate sessions list` shows them")
     names = {s.app_password_id: s.app_password for s in chosen if s.app_password is not None}
@@ -86,6 +106,8 @@ async def cut(
         return await desk.cut(app_passwords=list(names), revoked=False)
     if session_id is not None:
         return await desk.cut(sessions=[session_id], revoked=False)
+    if among is not None:
+        return await desk.cut(sessions=[session.id for session in chosen], revoked=False)
     return await desk.cut(accounts=[chosen[0].account_id], revoked=False)
 
 

@@ -6,16 +6,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from proxy.admin import accounts, accounts_import, mfa
-from proxy.admin.desk import Invalid
+from proxy.admin import accounts, accounts_import, mfa, own
+from proxy.admin.desk import ActorKind, Invalid
 from proxy.domain.model import MfaState
 from proxy.domain.secret import Secret
 from proxy.portal.api import bodies
 from proxy.portal.api.bodies import body
-from proxy.portal.api.peer import actor_of
+from proxy.portal.api.peer import actor_of, allow
 from proxy.portal.api.replies import desk_of, many, one
 
 
+@allow(ActorKind.OPERATOR)
 async def listing(request: Request) -> Response:
     state = request.query_params.get("mfa")
     try:
@@ -26,6 +27,7 @@ async def listing(request: Request) -> Response:
     return many(await accounts.listing(desk_of(request), mfa=wanted, no_app_passwords=nobody))
 
 
+@allow(ActorKind.OPERATOR)
 async def add(request: Request) -> Response:
     new = await body(request, bodies.NewAccount)
     wanted = accounts.Wanted(
@@ -42,6 +44,7 @@ async def add(request: Request) -> Response:
     return one(await accounts.add(desk_of(request), actor_of(request), wanted), 201)
 
 
+@allow(ActorKind.OPERATOR)
 async def import_file(request: Request) -> Response:
     file = await body(request, bodies.ImportFile)
     done = await accounts_import.import_accounts(
@@ -50,10 +53,12 @@ async def import_file(request: Request) -> Response:
     return one(done)
 
 
+@allow(ActorKind.OPERATOR)
 async def show(request: Request) -> Response:
     return one(await accounts.show(desk_of(request), request.path_params["account"]))
 
 
+@allow(ActorKind.OPERATOR)
 async def change(request: Request) -> Response:
     wanted = await body(request, bodies.AccountChange)
     desk, actor, name = desk_of(request), actor_of(request), request.path_params["account"]
@@ -67,21 +72,25 @@ async def change(request: Request) -> Response:
     return one(await accounts.disable(desk, actor, name))
 
 
+@allow(ActorKind.OPERATOR)
 async def remove(request: Request) -> Response:
     return one(await accounts.remove(desk_of(request), actor_of(request), request.path_params["account"]))
 
 
+@allow(ActorKind.OPERATOR)
 async def add_members(request: Request) -> Response:
     wanted = await body(request, bodies.Members)
     account = request.path_params["account"]
     return one(await accounts.add_members(desk_of(request), actor_of(request), account, wanted.members))
 
 
+@allow(ActorKind.OPERATOR)
 async def remove_member(request: Request) -> Response:
     account, member = request.path_params["account"], request.path_params["member"]
     return one(await accounts.remove_member(desk_of(request), actor_of(request), account, member))
 
 
+@allow(ActorKind.OPERATOR)
 async def set_mfa(request: Request) -> Response:
     wanted = await body(request, bodies.MfaChange)
     if wanted.all == bool(wanted.accounts):
@@ -91,8 +100,14 @@ async def set_mfa(request: Request) -> Response:
     return one(done)
 
 
+@allow(ActorKind.PERSON)
+async def enrolled(request: Request) -> Response:
+    return one({"state": await own.enrolled(desk_of(request), actor_of(request))})
+
+
 ROUTES = [
     Route("/mfa", set_mfa, methods=["POST"]),
+    Route("/mfa/enrolled", enrolled, methods=["POST"]),
     Route("/accounts", listing),
     Route("/accounts", add, methods=["POST"]),
     Route("/accounts/import", import_file, methods=["POST"]),

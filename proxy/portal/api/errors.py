@@ -9,10 +9,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from proxy.admin.desk import Conflict, Invalid, NotFound, Refusal, StillOpen
+from proxy.admin.desk import Conflict, Forbidden, Invalid, NotFound, Refusal, StillOpen
 from proxy.store.errors import StoreUnavailable
 
-STATUS: dict[type[Refusal], int] = {NotFound: 404, Conflict: 409, Invalid: 400, StillOpen: 503}
+STATUS: dict[type[Refusal], int] = {Forbidden: 403, NotFound: 404, Conflict: 409, Invalid: 400, StillOpen: 503}
 """By class; any other Refusal is 409."""
 
 

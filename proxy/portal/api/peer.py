@@ -1,4 +1,8 @@
-"""Who is at the other end of admin.sock, from the kernel; so that the audit can say which operator it was."""
+"""Who asks over admin.sock, and what they may ask.
+
+The kernel says which user of the host is at the other end; so that the audit can say which operator it was. The portal,
+which is one of them, asks in the name of a person: that header takes rights away and gives none.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,26 @@ import asyncio
 import re
 import socket
 import struct
+from collections.abc import Awaitable, Callable
+from functools import wraps
 
 from starlette.requests import Request
+from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from proxy.admin.desk import Actor
+from proxy.admin.desk import Actor, ActorKind, Forbidden, Invalid
+from proxy.domain.model import AccountKind
+from proxy.portal.api.replies import desk_of
+from proxy.store import accounts
+
+Handler = Callable[[Request], Awaitable[Response]]
 
 _CREDENTIALS = struct.Struct("3i")
 _PREFIX = "uid:"
 SUDO_HEADER = "sidegate-sudo-uid"
 """Who became root to do this, as the command line tells it; believed only from root, who could do without."""
+PERSON_HEADER = "sidegate-person"
+"""Id of the account in whose name the portal asks."""
 
 
 class PeerHttp(H11Protocol):
@@ -30,11 +44,46 @@ class PeerHttp(H11Protocol):
             self.client = (f"{_PREFIX}{uid}", pid)
 
 
+def allow(*kinds: ActorKind) -> Callable[[Handler], Handler]:
+    """Who may call a route; every route says so. For anybody else it raises Forbidden before it looks at anything."""
+
+    def guard(handler: Handler) -> Handler:
+        @wraps(handler)
+        async def guarded(request: Request) -> Response:
+            actor = await _actor(request)
+            if actor.kind not in kinds:
+                raise Forbidden("only an operator of this host may do that")
+            request.state.actor = actor
+            return await handler(request)
+
+        return guarded
+
+    return guard
+
+
 def actor_of(request: Request) -> Actor:
-    """The operator who asks: `operator:UID`, or `operator:0(sudo:UID)`."""
+    """Who asks: one of those that the route allows."""
+    actor = request.state.actor
+    assert isinstance(actor, Actor)
+    return actor
+
+
+async def _actor(request: Request) -> Actor:
+    """`person:ADDRESS` where the header names one; else the operator, `operator:UID` or `operator:0(sudo:UID)`."""
+    if PERSON_HEADER in request.headers:
+        return await _person(request, request.headers[PERSON_HEADER])
     host = request.client.host if request.client is not None else ""
     uid = host.removeprefix(_PREFIX) if host.startswith(_PREFIX) else "?"
     sudo = request.headers.get(SUDO_HEADER, "")
     if uid == "0" and re.fullmatch(r"[0-9]{1,10}", sudo):
         return Actor(f"operator:0(sudo:{sudo})")
     return Actor(f"operator:{uid}")
+
+
+async def _person(request: Request, written: str) -> Actor:
+    if not re.fullmatch(r"[1-9][0-9]{0,17}", written, re.ASCII):
+        raise Invalid(f"{PERSON_HEADER} is the id of an account")
+    account = await desk_of(request).store.read(accounts.by_id, int(written))
+    if account is None or account.kind is not AccountKind.PERSON or not account.enabled:
+        raise Forbidden("this person may do nothing here: there is no such account, or it is disabled")
+    return Actor(f"person:{account.address}", ActorKind.PERSON, account)
