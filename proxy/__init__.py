@@ -8,6 +8,8 @@ The map of this package. A login travels down this list and its verdict back up:
     domain/    what we decide: names, app passwords, limits, the gatekeeper (pure: no I/O, no clock)
     backends/  what we present to the server behind: one login strategy a file, run in the core
     chat/      how a chat server behind a directory is told to end a person's sessions
+    directory/ who the accounts are, and whether an account password is right
+    factors/   what a person proves besides the account password: one kind a file
     store/     what we remember: schema, queries, hashing, migrations
     admin/     what operators and people may do, with permission and audit
     onboarding/ how programs find the fronts and are set up: autoconfig, profiles, QR codes, DNS records

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -11,21 +11,25 @@ from proxy.admin import backend_names, values
 from proxy.admin.cutting import Revoked, write_then_cut
 from proxy.admin.desk import Actor, Conflict, Desk, Invalid
 from proxy.admin.lookup import account_named, account_pages, change, note, note_all, person_named
-from proxy.admin.views import AccountDetail, AccountView, stamp
+from proxy.admin.views import AccountDetail, AccountView, stamp, stamp_or_none
+from proxy.directory.choosing import MAX_PASSWORD, MIN_PASSWORD, Unfit, unfit
 from proxy.domain.audit import Event
 from proxy.domain.model import Account, AccountKind, AppPasswordRecord, EndReason, MfaState
 from proxy.domain.secret import Secret
 from proxy.store import accounts as store
-from proxy.store import app_passwords, hashing
+from proxy.store import app_passwords, factors, hashing, people, portal_sessions, sign_ins
 from proxy.store.accounts import AccountRow, NewAccount
 from proxy.store.errors import NameTaken
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-MIN_PASSWORD = 8
-"""Characters of an account password (NIST SP 800-63B: at least 8 where a second factor follows)."""
-MAX_PASSWORD = 1024
+_UNFIT = {
+    Unfit.TOO_SHORT: f"an account password has {MIN_PASSWORD} to {MAX_PASSWORD} characters",
+    Unfit.TOO_LONG: f"an account password has {MIN_PASSWORD} to {MAX_PASSWORD} characters",
+    Unfit.COMMON: "this account password is among the first that anybody would try; choose another",
+    Unfit.NAME: "an account password must not be the account's name; choose another",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,9 @@ def checked(desk: Desk, wanted: Wanted) -> NewAccount:
         raise Invalid(f"{address}: only a shared mailbox has members")
     if kind is not AccountKind.PERSON and (wanted.admin or wanted.password is not None):
         raise Invalid(f"{address}: only a person signs in at the portal: no account password and no admin right")
-    if wanted.password is not None and not MIN_PASSWORD <= len(wanted.password.reveal()) <= MAX_PASSWORD:
-        raise Invalid(f"an account password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
     aliases = dict.fromkeys(values.login_name(alias, config.default_domain) for alias in wanted.aliases)
+    if wanted.password is not None:
+        _refuse_unfit(wanted.password, address, *aliases)
     aliases.pop(address, None)
     return NewAccount(
         address=address,
@@ -124,23 +128,36 @@ def with_owner(new: NewAccount, owner: Account | None) -> NewAccount:
 
 
 async def set_password(desk: Desk, actor: Actor, name: str, password: Secret) -> None:
-    """Give a person another account password (for the portal; it never opens a session on a front)."""
-    if not MIN_PASSWORD <= len(password.reveal()) <= MAX_PASSWORD:
-        raise Invalid(f"an account password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
+    """Give a person another account password (for the portal; it never opens a session on a front) and sign them out
+    there."""
+    account = await desk.store.read(person_named, desk, name)
+    _refuse_unfit(password, *account.login_names)
     phc = await asyncio.to_thread(hashing.hash_account_password, password.reveal())
 
     def write(c: Connection) -> None:
         account = person_named(c, desk, name)
         store.set_password_hash(c, account.id, phc, desk.clock())
-        note(c, desk, actor, Event.ACCOUNT_CHANGED, account, detail="account password set")
+        people.password_changed(c, account.id)
+        portal_sessions.end_all(c, account.id)
+        note(c, desk, actor, Event.ACCOUNT_PASSWORD_CHANGED, account)
 
     await desk.store.write(write)
+
+
+def _refuse_unfit(password: Secret, *names: str) -> None:
+    problem = unfit(password, *names)
+    if problem is not None:
+        raise Invalid(_UNFIT[problem])
 
 
 async def listing(desk: Desk, *, mfa: MfaState | None = None, no_app_passwords: bool = False) -> list[AccountView]:
     """Every account, by address; narrowed to an MFA state, or to those without a live app password."""
     pages = account_pages(desk, mfa=mfa, no_app_passwords=no_app_passwords)
-    return [_view(row) async for page in pages for row in page]
+    views: list[AccountView] = []
+    async for page in pages:
+        known = await desk.store.read(_known, [row.account.id for row in page])
+        views += [_view(row, known) for row in page]
+    return views
 
 
 async def show(desk: Desk, name: str) -> AccountDetail:
@@ -161,7 +178,8 @@ async def enable(desk: Desk, actor: Actor, name: str) -> AccountView:
         if store.set_enabled(c, account.id, True):
             note(c, desk, actor, Event.ACCOUNT_ENABLED, account)
         enabled = replace(account, enabled=True)
-        return account, _view(AccountRow(enabled, app_passwords.count_live(c, account.id)))
+        row = AccountRow(enabled, app_passwords.count_live(c, account.id))
+        return account, _view(row, _known(c, [account.id]))
 
     account, view = await desk.store.write(write)
     desk.changed(account.id)
@@ -278,7 +296,19 @@ def _shared(c: Connection, desk: Desk, name: str) -> Account:
     return mailbox
 
 
-def _view(row: AccountRow) -> AccountView:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the portal knows of accounts, by id."""
+
+    factors: Mapping[int, list[str]]
+    last_sign_in: Mapping[int, float]
+
+
+def _known(c: Connection, account_ids: Sequence[int]) -> _Known:
+    return _Known(factors.kinds_of_many(c, account_ids), sign_ins.last_times(c, account_ids))
+
+
+def _view(row: AccountRow, known: _Known) -> AccountView:
     account = row.account
     return {
         "id": account.id,
@@ -288,8 +318,8 @@ def _view(row: AccountRow) -> AccountView:
         "mfa": account.mfa.value,
         "enabled": account.enabled,
         "app_passwords": row.app_passwords,
-        "factors": [],
-        "last_sign_in": None,
+        "factors": known.factors.get(account.id, []),
+        "last_sign_in": stamp_or_none(known.last_sign_in.get(account.id)),
     }
 
 
@@ -297,7 +327,7 @@ def _detail(c: Connection, row: AccountRow) -> AccountDetail:
     account = row.account
     owner = store.by_id(c, account.owner_id) if account.owner_id is not None else None
     return {
-        **_view(row),
+        **_view(row, _known(c, [account.id])),
         "name": account.display_name,
         "backend_name": account.backend_name,
         "admin": account.admin,

@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-FOLDER = "keys"
-PEPPER_BYTES = 32
+from proxy import keyfiles
+from proxy.keyfiles import FOLDER, KeysError
+
 _NAMES = re.compile(r"(pepper|signing)-([1-9][0-9]{0,8})(\.pem)?")
-
-
-class KeysError(Exception):
-    """Keys are missing, unreadable, exposed or damaged; exit status 78. The text says which file and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +45,13 @@ def create(state_dir: Path) -> bool:
 
     Never replaces a key: without its pepper every app password would be lost.
     """
-    folder = state_dir / FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = keyfiles.folder(state_dir)
     present = {match[1] for name in os.listdir(folder) if (match := _NAMES.fullmatch(name))}
     if "pepper" not in present:
-        _write(folder / "pepper-1", secrets.token_hex(PEPPER_BYTES).encode("ascii") + b"\n")
+        keyfiles.write(folder / "pepper-1", keyfiles.new_key())
     if "signing" not in present:
         key = ec.generate_private_key(ec.SECP256R1())
-        _write(
+        keyfiles.write(
             folder / "signing-1.pem",
             key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -75,7 +70,7 @@ def load(state_dir: Path) -> Keys:
         if match is None:
             continue
         if match[1] == "pepper" and not match[3]:
-            peppers[int(match[2])] = _pepper(folder / name)
+            peppers[int(match[2])] = keyfiles.hex_key(folder / name)
         elif match[1] == "signing" and match[3]:
             signing[int(match[2])] = folder / name
     if not peppers or not signing:
@@ -92,18 +87,8 @@ def _listing(folder: Path) -> list[str]:
         raise KeysError(f"{folder} cannot be read: {error.strerror}") from None
 
 
-def _pepper(path: Path) -> bytes:
-    try:
-        pepper = bytes.fromhex(_private(path).decode("ascii").strip())
-    except ValueError:
-        pepper = b""
-    if len(pepper) < PEPPER_BYTES:
-        raise KeysError(f"{path} is damaged: {2 * PEPPER_BYTES} hexadecimal digits are expected; restore it")
-    return pepper
-
-
 def _signing_key(path: Path) -> SigningKey:
-    pem = _private(path)
+    pem = keyfiles.private(path)
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):
@@ -112,31 +97,3 @@ def _signing_key(path: Path) -> SigningKey:
         raise KeysError(f"{path} is damaged: an unencrypted ECDSA P-256 key in PEM form is expected; restore it")
     public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     return SigningKey(path.stem, pem, public.decode("ascii"))
-
-
-def _private(path: Path) -> bytes:
-    """Contents of a file that nobody but its owner may read."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if mode & 0o077:
-                raise KeysError(
-                    f"{path} may be read by others than its owner (mode {mode & 0o777:04o}); run: chmod 600 {path}"
-                )
-            return file.read(64 * 1024)
-    except OSError as error:
-        raise KeysError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Durably, and never over what is there."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

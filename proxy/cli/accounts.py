@@ -76,7 +76,7 @@ def add(
 def set_password(account: str, password_file: str | None) -> None:
     """Give a person another account password.
 
-    It is for the portal; it never opens a mailbox. App passwords and sessions stay as they are.
+    It is for the portal, where the person is signed out; it never opens a mailbox. App passwords stay as they are.
     """
     password = read_secret(password_file, "Account password", twice=True)
     with core() as api:

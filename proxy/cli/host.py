@@ -47,6 +47,7 @@ def init() -> None:
 
     Run by root, it does so as the user that owns the state directory.
     """
+    from proxy import keyfiles
     from proxy.backends import keys
     from proxy.store.engine import rehearse_migration
 
@@ -54,12 +55,12 @@ def init() -> None:
     rehearse_migration()  # the owner may not be able to read what it imports
     become_owner(config.state_dir)
     try:
-        made = keys.create(config.state_dir)
+        made = [keys.create(config.state_dir), keyfiles.create_portal_key(config.state_dir)]
     except OSError as error:
         raise Failure(f"{error.filename or config.state_dir} cannot be made: {error.strerror}") from None
-    note(f"{config.state_dir / keys.FOLDER}: {'keys made' if made else 'keys are there already'}")
+    note(f"{config.state_dir / keyfiles.FOLDER}: {'keys made' if any(made) else 'keys are there already'}")
     _migrate(config)
-    note("Back the keys up: without the pepper every app password is lost.")
+    note("Back the keys up: without them app passwords and second factors are lost.")
     note("Next: sidegate check, then sidegate serve")
 
 

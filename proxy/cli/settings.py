@@ -40,7 +40,8 @@ def keys() -> None:
 @json_option
 def show_keys(pem: bool, as_json: bool) -> None:
     """Show the public half of the signing key (dovecot_token). Never a secret."""
-    from proxy.backends.keys import KeysError, load
+    from proxy.backends.keys import load
+    from proxy.keyfiles import KeysError
 
     settings = load_config(files=False)
     try:

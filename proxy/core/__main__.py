@@ -16,9 +16,10 @@ import uvloop
 
 from proxy import child, logs
 from proxy.backends import keys
-from proxy.backends.keys import Keys, KeysError
+from proxy.backends.keys import Keys
 from proxy.config import Config, ConfigErrors, load
 from proxy.core.service import Service
+from proxy.keyfiles import KeysError
 from proxy.store.engine import Store
 from proxy.store.errors import NotSetUp, StoreUnavailable
 

@@ -42,6 +42,26 @@ class Event(StrEnum):
     EXPOSED_IN_CLEAR = "exposed_in_clear"
     """A secret was sent before TLS."""
     CONFIG_RELOADED = "config_reloaded"
+    SIGNED_IN = "signed_in"
+    """At the portal, with all that it takes; `detail` has the factor."""
+    SIGN_IN_REFUSED = "sign_in_refused"
+    ACCOUNT_PASSWORD_CHANGED = "account_password_changed"
+    PASSWORD_LINK_ISSUED = "password_link_issued"
+    """A one-time link that sets an account password."""
+    ENROLMENT_CODE_ISSUED = "enrolment_code_issued"
+    FACTOR_ADDED = "factor_added"
+    FACTOR_CHANGED = "factor_changed"
+    FACTOR_REMOVED = "factor_removed"
+    FACTORS_RESET = "factors_reset"
+    MFA_BYPASSED = "mfa_bypassed"
+    """An operator lets the person in without a factor for some minutes, or no longer."""
+    RECOVERY_CODES_MADE = "recovery_codes_made"
+    RECOVERY_CODE_USED = "recovery_code_used"
+    DEVICE_REMEMBERED = "device_remembered"
+    DEVICE_REMOVED = "device_removed"
+    FRAUD_REPORTED = "fraud_reported"
+    NOTICE_FAILED = "notice_failed"
+    """A person could not be told something; `detail` says over which channel, and why."""
     ERASED = "erased"
     PRUNED = "pruned"
     """What is left of the newest record that was removed for its age; the chain begins behind it."""
@@ -49,7 +69,8 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One record. `actor` is who did it (`operator:UID`, `client`, `sidegate`); accounts are addresses."""
+    """One record. `actor` is who did it: `operator:UID`, `person:ADDRESS`, `client` or `sidegate`; accounts are
+    addresses."""
 
     time: float
     event: Event | str

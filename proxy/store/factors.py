@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,6 +99,15 @@ def kinds(c: Connection, account_id: int) -> frozenset[FactorKind]:
     """What a challenge of this account can be satisfied by; recovery codes while some are left."""
     found = {row.kind for row in of_account(c, account_id)}
     return frozenset(found | ({FactorKind.RECOVERY_CODE} if codes.recovery_left(c, account_id) else set()))
+
+
+def kinds_of_many(c: Connection, account_ids: Collection[int]) -> dict[int, list[str]]:
+    """The kinds that each of these accounts has registered, in order; those without any are missing."""
+    chosen = select(table.c.account_id, table.c.kind).where(table.c.account_id.in_(list(account_ids))).distinct()
+    found: dict[int, list[str]] = {}
+    for row in c.execute(chosen.order_by(table.c.account_id, table.c.kind)):
+        found.setdefault(row.account_id, []).append(row.kind)
+    return found
 
 
 def advance_counter(c: Connection, factor_id: int, at_least: int) -> bool:

@@ -4,6 +4,8 @@ and verification is on the login path (0.75 ms). Account passwords, which people
 
 from __future__ import annotations
 
+import unicodedata
+
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
@@ -25,15 +27,21 @@ def verify(phc: str, letters: str) -> bool:
 
 def hash_account_password(password: str) -> str:
     """PHC string of an account password; tens of milliseconds, never on an event loop."""
-    return _ACCOUNT_PASSWORDS.hash(password)
+    return _ACCOUNT_PASSWORDS.hash(_same_everywhere(password))
 
 
 def verify_account_password(phc: str, password: str) -> bool:
     """Whether `phc` was made of this account password; tens of milliseconds, never on an event loop."""
-    return _verify(_ACCOUNT_PASSWORDS, phc, password)
+    return _verify(_ACCOUNT_PASSWORDS, phc, _same_everywhere(password))
 
 
-def _verify(hasher: PasswordHasher, phc: str, secret: str) -> bool:
+def _same_everywhere(password: str) -> bytes:
+    """A password typed on one keyboard must be right on another (NIST SP 800-63B-4 section 3.1.1.2). What is no text
+    (lone surrogates) is right nowhere, but no error either."""
+    return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
+
+
+def _verify(hasher: PasswordHasher, phc: str, secret: str | bytes) -> bool:
     try:
         return hasher.verify(phc, secret)
     except VerifyMismatchError:

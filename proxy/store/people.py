@@ -9,6 +9,8 @@ from typing import TypedDict, Unpack
 from sqlalchemy import Connection, bindparam, exists, insert, select, update
 
 from proxy.domain.model import MfaState
+from proxy.store import links
+from proxy.store.links import Purpose
 from proxy.store.schema import accounts
 from proxy.store.schema import people as table
 
@@ -80,6 +82,12 @@ def mfa_set(c: Connection, account_ids: Sequence[int], state: MfaState, now: flo
     _ensure(c, account_ids)
     since_now = update(table).where(table.c.account_id.in_(account_ids), table.c.mfa_since.is_(None))
     c.execute(since_now.values(mfa_since=now))
+
+
+def password_changed(c: Connection, account_id: int) -> None:
+    """The account password is another: what waited for that is over, and links that would set one work no more."""
+    c.execute(update(table).where(table.c.account_id == account_id).values(must_change=False, push_blocked=False))
+    links.withdraw(c, account_id, Purpose.SET_PASSWORD)
 
 
 def _ensure(c: Connection, account_ids: Iterable[int]) -> None:

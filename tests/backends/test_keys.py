@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.backends import keys
-from proxy.backends.keys import KeysError
+from proxy.keyfiles import KeysError
 
 
 def test_created_once_private_and_loaded(tmp_path: Path):

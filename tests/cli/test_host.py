@@ -162,7 +162,8 @@ def test_init_makes_keys_and_store_once(shell: Shell) -> None:
     assert result.exit_code == 0, result.stderr
     pepper = shell.root / "keys" / "pepper-1"
     made = pepper.read_text()
-    for private in (pepper, shell.root / "keys" / "signing-1.pem", shell.root / "sidegate.db"):
+    portal_key = shell.root / "keys" / "portal-1"
+    for private in (pepper, portal_key, shell.root / "keys" / "signing-1.pem", shell.root / "sidegate.db"):
         assert stat.S_IMODE(private.stat().st_mode) == 0o600
     again = shell("init")
     assert (again.exit_code, "keys are there already" in again.stderr) == (0, True)

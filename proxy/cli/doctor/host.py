@@ -8,13 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import proxy
-from proxy.backends.keys import FOLDER, KeysError, load
+from proxy import keyfiles
+from proxy.backends.keys import load
 from proxy.cli.base import Failure
 from proxy.cli.client import Client
 from proxy.cli.doctor.finding import Finding, State
 from proxy.config import Config, ConfigErrors
 from proxy.config import load as load_config
 from proxy.config.settings import Strategy
+from proxy.keyfiles import FOLDER, KeysError
 from proxy.store.engine import Store
 from proxy.store.errors import StoreUnavailable
 
@@ -35,6 +37,7 @@ def keys(config: Config) -> Iterator[Finding]:
     folder = config.state_dir / FOLDER
     try:
         load(config.state_dir)
+        keyfiles.portal_key(config.state_dir)
     except KeysError as error:
         yield Finding("keys", State.FAILED, str(error))
         return

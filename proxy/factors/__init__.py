@@ -1,0 +1,56 @@
+"""Factors: one kind a file, behind one contract. The portal's pages know the contract and no kind.
+
+registry.py   the kinds this configuration offers
+sealing.py    what factors keep that only the portal may read
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from proxy.domain.factor_kinds import FactorKind
+from proxy.domain.model import Account
+from proxy.store.factors import FactorRow, NewFactor
+
+__all__ = ["Begun", "Factor", "FactorRow", "NewFactor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A registration or a challenge that waits for its answer."""
+
+    page: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """For the page's template; may hold what is shown once."""
+    notes: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What `finish…` needs, JSON; the portal session keeps it. Secrets in it are sealed."""
+
+
+class Factor(Protocol):
+    """One kind of factor. Answers are forms as they were sent: checked here, never trusted.
+
+    A text returned by `finish…` says what was wrong, for the person: a message id of the catalogue.
+    """
+
+    kind: FactorKind
+
+    async def begin_registration(self, account: Account, name: str) -> Begun:
+        """Make what a new factor of this name starts with. Nothing is kept yet."""
+        ...
+
+    async def finish_registration(
+        self, account: Account, begun_notes: Mapping[str, Any], answer: Mapping[str, str]
+    ) -> NewFactor | str:
+        """The proven factor, for store.factors.add. The proof itself must not count again: see NewFactor.counter."""
+        ...
+
+    async def begin(self, account: Account, rows: Sequence[FactorRow], session_hash: bytes) -> Begun:
+        """Challenge a person who has these factors of this kind."""
+        ...
+
+    async def finish(
+        self, account: Account, rows: Sequence[FactorRow], begun_notes: Mapping[str, Any], answer: Mapping[str, str]
+    ) -> FactorRow | str:
+        """The factor that was proven. What may count once is counted in the store before this returns."""
+        ...
