@@ -12,6 +12,7 @@ from proxy.domain.audit import Event
 from proxy.domain.login_names import canonical
 from proxy.domain.model import Account, AccountKind, MfaState
 from proxy.store import accounts as store
+from proxy.store import people
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -46,6 +47,7 @@ async def set_state(
 
     def write(c: Connection, part: Sequence[Account]) -> list[str]:
         ids = set(store.set_mfa(c, [account.id for account in part], state))
+        people.mfa_set(c, sorted(ids), state, desk.clock())
         done = [account for account in part if account.id in ids]
         record = partial(change, desk, actor, Event.MFA_CHANGED)
         note_all(c, desk, [record(account, detail=f"{account.mfa}->{state} job={job}") for account in done])

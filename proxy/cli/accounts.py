@@ -10,6 +10,7 @@ import click
 from proxy.cli.ask import confirm, dry_run_option, read_secret, yes_option
 from proxy.cli.base import Failure, SidegateGroup, core, quoted
 from proxy.cli.consequences import consequences, note_what_is_left
+from proxy.cli.options import EXPIRY
 from proxy.cli.show import counted, echo_json, fields, json_option, note, only, safe, table, when
 from proxy.domain.model import AccountKind, MfaState
 
@@ -82,6 +83,46 @@ def set_password(account: str, password_file: str | None) -> None:
     with core() as api:
         changed = api.patch(f"accounts/{quoted(account)}", {"password": password})
     note(f"{changed['account']} has another account password.")
+
+
+@accounts.command("set-password-link")
+@click.argument("account")
+@click.option("--expires", metavar="WHEN", type=EXPIRY, help="12h, 7d, or a date such as 2027-01-31.  [default: 1d]")
+@json_option
+def set_password_link(account: str, expires: str | None, as_json: bool) -> None:
+    """Make a link under which a person sets their account password, and print it, this once.
+
+    It works once, and only the newest one does. Send it over a channel that
+    is the person's alone. Only the link goes to stdout.
+    """
+    with core() as api:
+        issued = api.post(f"accounts/{quoted(account)}/password-link", {"expires": expires})
+    if as_json:
+        echo_json(only(issued, ("account", "link", "expires")))
+        return
+    note(f"Under this link {issued['account']} sets an account password. It ends {when(issued['expires'])}.")
+    note("It works once and is shown only this once:\n")
+    click.echo(issued["link"])
+
+
+@accounts.command("enrolment-code")
+@click.argument("account")
+@click.option("--expires", metavar="WHEN", type=EXPIRY, help="12h, 14d, or a date such as 2027-01-31.  [default: 7d]")
+@json_option
+def enrolment_code(account: str, expires: str | None, as_json: bool) -> None:
+    """Make a code with which a person sets up their first second factor, and print it, this once.
+
+    It works once, and only the newest one does. Hand it over in person or in
+    a letter, apart from the account password. Only the code goes to stdout.
+    """
+    with core() as api:
+        issued = api.post(f"accounts/{quoted(account)}/enrolment-code", {"expires": expires})
+    if as_json:
+        echo_json(only(issued, ("account", "code", "expires")))
+        return
+    note(f"Enrolment code of {issued['account']}, ends {when(issued['expires'])}. It is shown only this once:\n")
+    click.echo(issued["code"])
+    note(f"\nThe person signs in at {issued['portal']} and is asked for it.")
 
 
 @accounts.command("import")

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import click
 
 from proxy.cli.ask import confirm, dry_run_option, read_names, yes_option
-from proxy.cli.base import SidegateCommand, SidegateGroup, core
-from proxy.cli.show import counted, echo_json, json_option, note
+from proxy.cli.base import SidegateCommand, SidegateGroup, core, quoted
+from proxy.cli.show import counted, echo_json, json_option, note, only, safe
 from proxy.domain.model import MfaState
 
 
@@ -43,6 +43,48 @@ def _command(name: str, state: MfaState, help_text: str) -> None:
 _command("enable", MfaState.ENABLED, "A second factor is set up at the next sign-in.")
 _command("enforce", MfaState.ENFORCED, "A second factor is asked for at every sign-in.")
 _command("disable", MfaState.DISABLED, "No second factor at sign-in; making an app password still needs one.")
+
+
+@mfa.command()
+@click.argument("account")
+@json_option
+def reset(account: str, as_json: bool) -> None:
+    """Take all second factors of a person away: they lost them, or somebody else has them.
+
+    Recovery codes and known devices go too, and the person is signed out of
+    the portal. App passwords stay. Make sure that it is the person who asks.
+    """
+    with core() as api:
+        done = api.delete(f"accounts/{quoted(account)}/factors")
+    if as_json:
+        echo_json(only(done, ("account", "mfa", "factors", "devices", "sessions", "mint_after")))
+        return
+    gone = ", ".join(done["factors"]) or "none were left"
+    note(f"{done['account']} has no second factor any more ({safe(gone)}) and is signed out of the portal.")
+    note(f"Next: sidegate accounts enrolment-code {done['account']}")
+    note("With that code they set up another one and may make app passwords at once.")
+    note(f"Without it they make none for a day. Their app passwords go on: sidegate passwords list {done['account']}")
+
+
+@mfa.command()
+@click.argument("account")
+@click.option(
+    "--minutes", type=click.IntRange(0, 1440), required=True, metavar="N", help="For how long; 0 ends it at once."
+)
+@json_option
+def bypass(account: str, minutes: int, as_json: bool) -> None:
+    """Let a person in without a second factor for some minutes.
+
+    To make or revoke app passwords they still need one.
+    """
+    with core() as api:
+        done = api.post(f"accounts/{quoted(account)}/bypass", {"minutes": minutes})
+    if as_json:
+        echo_json(only(done, ("account", "until")))
+    elif done["until"] is None:
+        note(f"{done['account']} needs a second factor again.")
+    else:
+        note(f"{done['account']} signs in without a second factor for {counted(minutes, 'minute')}.")
 
 
 def _set_state(

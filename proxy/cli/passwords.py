@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import click
@@ -12,6 +9,7 @@ import click
 from proxy.cli.ask import confirm, dry_run_option, yes_option
 from proxy.cli.base import Failure, SidegateGroup, core, quoted
 from proxy.cli.consequences import consequences, note_what_is_left
+from proxy.cli.options import DURATION, EXPIRY, NETWORK, SCOPES
 from proxy.cli.show import counted, echo_json, json_option, note, only, table, when
 
 FIELDS = (
@@ -28,28 +26,6 @@ FIELDS = (
     "revoked",
 )
 """Of `passwords list --json`."""
-
-
-def _checked(check: Callable[[ModuleType, str], object]) -> Callable[[str], str]:
-    """An option's type: the text as it is, if it can be meant. Else it is wrong usage, and the core is not asked."""
-
-    def convert(text: str) -> str:
-        from proxy.admin import values
-        from proxy.admin.desk import Invalid
-
-        try:
-            check(values, text)
-        except Invalid as error:
-            raise click.BadParameter(str(error)) from None
-        return text
-
-    return convert
-
-
-SCOPES = _checked(lambda values, text: values.scopes(text.split(",")))
-NETWORK = _checked(lambda values, text: values.networks([text]))
-EXPIRY = _checked(lambda values, text: values.expiry(text, time.time()))
-DURATION = _checked(lambda values, text: values.duration(text))
 
 
 @click.group(cls=SidegateGroup)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
-from proxy.store import hashing
+from proxy.store import hashing, people
 from proxy.store.schema import enrolment_codes, recovery_codes
 
 _use = (
@@ -69,11 +69,15 @@ def enrolment_right(c: Connection, account_id: int, letters: str, now: float) ->
 
 
 def spend_enrolment(c: Connection, account_id: int, issued: float, now: float) -> bool:
-    """Use up the code that was issued then. False when it has been used, replaced or has expired since it was shown."""
+    """Use up the code that was issued then: what waits after a reset of factors waits no more. False when it has been
+    used, replaced or has expired since it was shown."""
     chosen = delete(enrolment_codes).where(
         enrolment_codes.c.account_id == account_id, enrolment_codes.c.created == issued, enrolment_codes.c.expires > now
     )
-    return bool(c.execute(chosen).rowcount)
+    if not c.execute(chosen).rowcount:
+        return False
+    people.change(c, account_id, mint_after=None)
+    return True
 
 
 def withdraw_enrolment(c: Connection, account_id: int) -> bool:

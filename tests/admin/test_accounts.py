@@ -10,9 +10,13 @@ from proxy.admin.accounts import Wanted
 from proxy.admin.desk import Conflict, Invalid, NotFound
 from proxy.config.settings import Login, Strategy
 from proxy.domain.secret import Secret
+from proxy.domain.sign_in import Stage
 from proxy.store import accounts as store
-from proxy.store import hashing
-from tests.admin.office import OPERATOR, Office
+from proxy.store import hashing, links, people, portal_sessions
+from proxy.store.links import Purpose
+from proxy.store.people import Person
+from proxy.store.portal_sessions import PortalSession
+from tests.admin.office import NOW, OPERATOR, Office
 
 
 def add(office: Office, address: str, **more: object) -> accounts.AccountDetail:
@@ -57,6 +61,23 @@ def test_the_account_password_is_stored_hashed_apart(office: Office) -> None:
     assert phc is not None
     assert hashing.verify_account_password(phc.reveal(), "battery staple")
     assert not hashing.verify_account_password(phc.reveal(), "correct horse")
+    assert office.events()[-1][0] == "account_password_changed"
+
+
+def test_another_account_password_signs_out_and_ends_what_waited_for_it(office: Office) -> None:
+    add(office, "alice", password=Secret("correct horse"))
+    with office.store.writing() as c:
+        people.change(c, 1, must_change=True, push_blocked=True)
+        links.add(c, b"link", 1, Purpose.SET_PASSWORD, now=NOW, expires=NOW + 60)
+        session = PortalSession(b"t", 1, Stage.IN, NOW, NOW, NOW + 60, NOW, None, None, "192.0.2.7", "Firefox")
+        portal_sessions.add(c, session)
+    with pytest.raises(Invalid, match="among the first"):
+        asyncio.run(accounts.set_password(office.desk, OPERATOR, "alice", Secret("iloveyou")))
+    asyncio.run(accounts.set_password(office.desk, OPERATOR, "alice", Secret("battery staple")))
+    with office.store.reading() as c:
+        assert people.by_id(c, 1) == Person(1)
+        assert links.find(c, b"link", NOW, Purpose.SET_PASSWORD) is None
+        assert portal_sessions.of_account(c, 1, NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -73,6 +94,8 @@ def test_the_account_password_is_stored_hashed_apart(office: Office) -> None:
         ("info", {"kind": "shared", "admin": True}, "only a person signs in"),
         ("info", {"kind": "shared", "password": Secret("long enough")}, "only a person signs in"),
         ("alice", {"password": Secret("short")}, "8 to 1024 characters"),
+        ("alice", {"password": Secret("password1")}, "among the first that anybody would try"),
+        ("alice", {"password": Secret("Alice@example.org")}, "must not be the account's name"),
         ("alice", {"aliases": ("a*b",)}, "cannot be a login name"),
         ("alice", {"backend_name": "alice*master"}, "cannot be a backend name"),
         ("alice", {"name": "Alice\x1b[2J"}, "printable characters"),

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from proxy.admin import app_passwords
+from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Protocol
 from proxy.domain.verdicts import Reason
-from proxy.store import history
+from proxy.store import factors, history
+from proxy.store.factors import NewFactor
 from tests.admin.office import NOW, Office
 from tests.cli.conftest import Shell
 
@@ -109,6 +111,37 @@ def test_rename_and_change_say_what_it_is_now(shell: Shell, alice: Office) -> No
     assert list(out(shell, "passwords", "rename", "alice", str(phone), "phone")) == PASSWORD_KEYS
 
 
+def test_a_person_is_let_in_and_back_in(shell: Shell, alice: Office) -> None:
+    link = shell("accounts", "set-password-link", "alice", "--expires", "12h")
+    assert re.fullmatch(r"https://login\.example\.org/set-password/[A-Za-z0-9_-]{43}\n", link.stdout)
+    assert "It works once and is shown only this once" in link.stderr
+    code = shell("accounts", "enrolment-code", "alice")
+    assert re.fullmatch("([a-z]{5}-){3}[a-z]{5}\n", code.stdout)
+    assert "The person signs in at https://login.example.org and is asked for it." in code.stderr
+    assert list(out(shell, "accounts", "enrolment-code", "alice")) == ["account", "code", "expires"]
+    assert list(out(shell, "accounts", "set-password-link", "alice")) == ["account", "link", "expires"]
+
+    assert shell("mfa", "enforce", "alice").exit_code == 0
+    with alice.store.writing() as c:
+        factors.add(c, 1, NewFactor(FactorKind.TOTP, "phone"), NOW)
+    assert out(shell, "accounts", "list")[0]["factors"] == ["totp"]
+    bypassed = shell("mfa", "bypass", "alice", "--minutes", "30")
+    assert bypassed.stderr == "alice@example.org signs in without a second factor for 30 minutes.\n"
+    assert "needs a second factor again" in shell("mfa", "bypass", "alice", "--minutes", "0").stderr
+    assert list(out(shell, "mfa", "bypass", "alice", "--minutes", "1")) == ["account", "until"]
+
+    reset = shell("mfa", "reset", "alice")
+    assert (reset.exit_code, reset.stdout) == (0, "")
+    assert "has no second factor any more (phone)" in reset.stderr
+    assert "Next: sidegate accounts enrolment-code alice@example.org" in reset.stderr
+    again = out(shell, "mfa", "reset", "alice")
+    assert list(again) == ["account", "mfa", "factors", "devices", "sessions", "mint_after"]
+    assert (again["mfa"], again["factors"]) == ("enabled", [])
+    secrets = (link.stdout.strip().rpartition("/")[2], code.stdout.strip(), code.stdout.strip().replace("-", ""))
+    audit = shell("audit", "--json").stdout
+    assert not [secret for secret in secrets if secret in audit]
+
+
 def test_scopes_may_be_given_both_ways(shell: Shell, alice: Office) -> None:
     created = out(shell, "passwords", "create", "alice", "a", "--scope", "smtp,imap", "--scope", "ldap")
     assert created["scopes"] == ["imap", "ldap", "smtp"]
@@ -139,6 +172,13 @@ def test_scopes_may_be_given_both_ways(shell: Shell, alice: Office) -> None:
         (["mfa", "enable"], 2, "Name accounts, or give --all or --from-file"),
         (["mfa", "enable", "alice", "--all"], 2, "Name accounts, or give --all or --from-file"),
         (["mfa", "enable", "nobody"], 1, "nothing was changed: there is no account 'nobody'"),
+        (["mfa", "bypass", "alice"], 2, "Missing option '--minutes'"),
+        (["mfa", "bypass", "alice", "--minutes", "2000"], 2, "is not in the range 0<=x<=1440"),
+        (["mfa", "bypass", "alice", "--minutes", "5"], 1, "signs in without a factor anyway"),
+        (["mfa", "reset", "nobody"], 1, "there is no account 'nobody'"),
+        (["accounts", "enrolment-code", "alice", "--expires", "soon"], 2, "neither a length of time"),
+        (["accounts", "enrolment-code", "alice", "--expires", "1000d"], 1, "write at most 90d"),
+        (["accounts", "set-password-link", "nobody"], 1, "there is no account 'nobody'"),
         (["sessions", "cut"], 2, "Give ACCOUNT, --app or --id"),
         (["sessions", "cut", "alice"], 1, "no live session matches"),
         (["why", "nobody"], 1, "no account"),

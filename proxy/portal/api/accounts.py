@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from proxy.admin import accounts, accounts_import, mfa, own
+from proxy.admin import accounts, accounts_import, enrolment, mfa, own
 from proxy.admin.desk import ActorKind, Invalid
 from proxy.domain.model import MfaState
 from proxy.domain.secret import Secret
@@ -105,12 +105,42 @@ async def enrolled(request: Request) -> Response:
     return one({"state": await own.enrolled(desk_of(request), actor_of(request))})
 
 
+@allow(ActorKind.OPERATOR)
+async def enrolment_code(request: Request) -> Response:
+    wanted = await body(request, bodies.Expiring)
+    account = request.path_params["account"]
+    return one(await enrolment.issue_code(desk_of(request), actor_of(request), account, wanted.expires), 201)
+
+
+@allow(ActorKind.OPERATOR)
+async def password_link(request: Request) -> Response:
+    wanted = await body(request, bodies.Expiring)
+    account = request.path_params["account"]
+    return one(await enrolment.issue_password_link(desk_of(request), actor_of(request), account, wanted.expires), 201)
+
+
+@allow(ActorKind.OPERATOR)
+async def reset_factors(request: Request) -> Response:
+    return one(await enrolment.reset_factors(desk_of(request), actor_of(request), request.path_params["account"]))
+
+
+@allow(ActorKind.OPERATOR)
+async def bypass(request: Request) -> Response:
+    wanted = await body(request, bodies.Bypass)
+    account = request.path_params["account"]
+    return one(await enrolment.bypass(desk_of(request), actor_of(request), account, wanted.minutes))
+
+
 ROUTES = [
     Route("/mfa", set_mfa, methods=["POST"]),
     Route("/mfa/enrolled", enrolled, methods=["POST"]),
     Route("/accounts", listing),
     Route("/accounts", add, methods=["POST"]),
     Route("/accounts/import", import_file, methods=["POST"]),
+    Route("/accounts/{account:path}/enrolment-code", enrolment_code, methods=["POST"]),
+    Route("/accounts/{account:path}/password-link", password_link, methods=["POST"]),
+    Route("/accounts/{account:path}/factors", reset_factors, methods=["DELETE"]),
+    Route("/accounts/{account:path}/bypass", bypass, methods=["POST"]),
     Route("/accounts/{account:path}/members", add_members, methods=["POST"]),
     Route("/accounts/{account:path}/members/{member:path}", remove_member, methods=["DELETE"]),
     Route("/accounts/{account:path}", show),

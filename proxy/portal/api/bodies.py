@@ -58,6 +58,16 @@ class MfaChange(Body):
     dry_run: bool = False
 
 
+class Expiring(Body):
+    """A code or link to be made."""
+
+    expires: str | None = None
+
+
+class Bypass(Body):
+    minutes: int
+
+
 class NewAppPassword(Body):
     name: str
     scopes: list[str] = []
