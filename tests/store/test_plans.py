@@ -1,4 +1,4 @@
-"""What is on the login path, or runs every minute, must not read whole tables."""
+"""What is on the login path or behind every page, or runs every minute, must not read whole tables."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,12 +7,29 @@ import pytest
 from sqlalchemy import Connection, event
 
 from proxy.domain.audit import AuditEvent, Event
+from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Protocol
 from proxy.domain.verdicts import Reason
-from proxy.store import accounts, app_passwords, audit, history
+from proxy.store import (
+    accounts,
+    app_passwords,
+    audit,
+    challenges,
+    codes,
+    devices,
+    factors,
+    history,
+    links,
+    notices,
+    people,
+    portal_sessions,
+    sign_ins,
+    throttles,
+)
 from proxy.store.app_passwords import Use
 from proxy.store.engine import Store
 from proxy.store.history import RefusalRecord
+from proxy.store.links import Purpose
 
 
 @pytest.mark.parametrize(
@@ -31,6 +48,22 @@ from proxy.store.history import RefusalRecord
         (lambda c: app_passwords.record_uses(c, [Use(1, None, 1, 1)]), "INTEGER PRIMARY KEY"),
         (lambda c: accounts.set_enabled(c, 1, False), "INTEGER PRIMARY KEY"),
         (lambda c: history.last(c, 1, 20), "ix_refusals_account_id_time (account_id=?)"),
+        (lambda c: people.by_id(c, 1), "people USING INTEGER PRIMARY KEY"),
+        (lambda c: portal_sessions.by_token(c, b"t", 1.0), "(token_hash=?)"),
+        (lambda c: portal_sessions.touch(c, b"t", 1.0), "(token_hash=?)"),
+        (lambda c: portal_sessions.prune(c, 1.0), "ix_portal_sessions_expires (expires<?)"),
+        (lambda c: devices.by_token(c, 1, b"t"), "(token_hash=?)"),
+        (lambda c: factors.kinds(c, 1), "(account_id=?)"),
+        (lambda c: factors.advance_counter(c, 1, 5), "INTEGER PRIMARY KEY"),
+        (lambda c: codes.use_recovery(c, 1, b"h", 1.0), "(account_id=? AND code_hash=?)"),
+        (lambda c: links.use(c, b"t", 1.0, Purpose.SET_PASSWORD), "(token_hash=?)"),
+        (lambda c: sign_ins.last(c, 1), "(account_id=?)"),
+        (lambda c: sign_ins.last_times(c, [1, 2]), "(account_id=? AND outcome=?)"),
+        (lambda c: throttles.wait(c, ["a", "b"], 1.0), "(key=?)"),
+        (lambda c: challenges.open_of(c, 1, 1.0), "(account_id=?)"),
+        (lambda c: challenges.count_since(c, 1, FactorKind.PUSH, 1.0), "(account_id=? AND created>?)"),
+        (lambda c: notices.due(c, 1.0), "ix_notices_due (due<?)"),
+        (lambda c: notices.count_since(c, 1, 1.0), "(account_id=? AND created>?)"),
         (
             lambda c: history.record(c, [RefusalRecord(1, 1.0, Reason.REVOKED, Protocol.IMAP, "192.0.2.1/32")]),
             "INTEGER PRIMARY KEY",
