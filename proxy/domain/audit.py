@@ -57,6 +57,8 @@ class Event(StrEnum):
     """An operator lets the person in without a factor for some minutes, or no longer."""
     RECOVERY_CODES_MADE = "recovery_codes_made"
     RECOVERY_CODE_USED = "recovery_code_used"
+    PASSKEY_COUNTER_WENT_BACK = "passkey_counter_went_back"
+    """A right signature with a counter that was used before: there may be a copy of the passkey. It was refused."""
     DEVICE_REMEMBERED = "device_remembered"
     DEVICE_REMOVED = "device_removed"
     FRAUD_REPORTED = "fraud_reported"

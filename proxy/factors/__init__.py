@@ -1,6 +1,8 @@
 """Factors: one kind a file, behind one contract. The portal's pages know the contract and no kind.
 
 registry.py   the kinds this configuration offers
+keeping.py    what was registered, kept and recorded
+qr.py         pictures to scan
 sealing.py    what factors keep that only the portal may read
 """
 
@@ -39,10 +41,14 @@ class Factor(Protocol):
         """Make what a new factor of this name starts with. Nothing is kept yet."""
         ...
 
+    async def resume_registration(self, account: Account, begun_notes: Mapping[str, Any]) -> Begun:
+        """The page again, after a wrong answer or a reload: what the person may have stored already stays as it was."""
+        ...
+
     async def finish_registration(
         self, account: Account, begun_notes: Mapping[str, Any], answer: Mapping[str, str]
     ) -> NewFactor | str:
-        """The proven factor, for store.factors.add. The proof itself must not count again: see NewFactor.counter."""
+        """The proven factor, for keeping.keep. The proof itself must not count again: see NewFactor.counter."""
         ...
 
     async def begin(self, account: Account, rows: Sequence[FactorRow], session_hash: bytes) -> Begun:

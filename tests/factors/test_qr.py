@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+from proxy.factors.qr import picture
+
+SVG = picture("otpauth://totp/Example:alice%40example.org?secret=AAAQEAYEAUDAOCAJBIFQYDIOB4IBCEQT&issuer=Example")
+
+
+def test_a_strict_content_security_policy_shows_it() -> None:
+    assert ElementTree.fromstring(SVG).tag == "svg"
+    assert not re.search(r"style|script|href", SVG)
+
+
+def test_it_is_dark_on_light_in_every_theme_with_a_margin() -> None:
+    """Scanners need the contrast, and four modules of quiet zone (ISO/IEC 18004)."""
+    light, dark = (path.attrib for path in ElementTree.fromstring(SVG).iter("path"))
+    assert light["fill"] == "#fff"
+    assert dark["stroke"] == "#000"
+    assert re.match(r"M4 4\.5", dark["d"])
