@@ -16,7 +16,12 @@ from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Account
 from proxy.store.factors import FactorRow, NewFactor
 
-__all__ = ["Begun", "Factor", "FactorRow", "NewFactor"]
+__all__ = ["Begun", "Factor", "FactorRow", "NewFactor", "message"]
+
+
+def message(text: str) -> str:
+    """Marks the id of a message that the portal says in the reader's language (portal/texts.py)."""
+    return text
 
 
 @dataclass(frozen=True, slots=True)

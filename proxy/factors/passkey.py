@@ -37,7 +37,7 @@ from proxy import logs
 from proxy.domain.audit import AuditEvent, Event
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Account
-from proxy.factors import Begun
+from proxy.factors import Begun, message
 from proxy.store import audit, factors
 from proxy.store.factors import FactorRow, NewFactor
 from proxy.store.threads import StoreThreads
@@ -49,12 +49,12 @@ HANDLE_BYTES = 24
 MAX_ANSWER = 16_384
 """Characters of a browser's answer; one without attestation is a tenth of that."""
 
-NO_ANSWER = "Your browser sent no passkey. Try again, or choose another way."
-TOO_LATE = "That took too long. Try again."
-WRONG = "That passkey was not accepted. Try again, or choose another way."
-UNKNOWN = "That passkey does not belong to this account. Choose another one, or another way."
-KNOWN = "That passkey is registered for this account already."
-COPIED = (
+NO_ANSWER = message("Your browser sent no passkey. Try again, or choose another way.")
+TOO_LATE = message("That took too long. Try again.")
+WRONG = message("That passkey was not accepted. Try again, or choose another way.")
+UNKNOWN = message("That passkey does not belong to this account. Choose another one, or another way.")
+KNOWN = message("That passkey is registered for this account already.")
+COPIED = message(
     "That passkey was not accepted: there seems to be a copy of it. Sign in another way, remove it, and tell your "
     "administrator."
 )

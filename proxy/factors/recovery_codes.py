@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from proxy.domain.app_passwords import ALPHABET
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Account
-from proxy.factors import Begun
+from proxy.factors import Begun, message
 from proxy.factors.sealing import Sealer
 from proxy.store import codes
 from proxy.store.factors import FactorRow, NewFactor
@@ -26,8 +26,8 @@ LETTERS = 15
 that neither is taken for the other."""
 GROUP = 5
 
-NO_CODE = "Enter one of your recovery codes: fifteen letters in three groups."
-WRONG = "That is not one of your recovery codes, or it has been used already. Try the next one."
+NO_CODE = message("Enter one of your recovery codes: fifteen letters in three groups.")
+WRONG = message("That is not one of your recovery codes, or it has been used already. Try the next one.")
 
 _SEPARATORS = re.compile(r"[\s-]")
 _CODE = re.compile(f"[{ALPHABET}]{{{LETTERS}}}")

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Account
-from proxy.factors import Begun
+from proxy.factors import Begun, message
 from proxy.factors.qr import picture
 from proxy.factors.sealing import Sealer
 from proxy.store import factors, tries
@@ -30,12 +30,12 @@ LIMITS = (tries.Limit(5, 30.0), tries.Limit(20, 3600.0))
 """Wrong codes of one account, whatever sessions and factors they are tried in (ASVS 6.5.5): what delays alone leave
 open is trying in many sessions at once."""
 
-NO_CODE = "Enter the six digits that your authenticator app shows."
-WRONG = (
+NO_CODE = message("Enter the six digits that your authenticator app shows.")
+WRONG = message(
     "That code is not right. Enter the one that your app shows now. If that is refused too, check your phone's clock."
 )
-USED = "That code has been used already. Wait until your app shows the next one."
-TOO_MANY = "Too many wrong codes. Wait a while before you try again, or choose another way."
+USED = message("That code has been used already. Wait until your app shows the next one.")
+TOO_MANY = message("Too many wrong codes. Wait a while before you try again, or choose another way.")
 
 _SPACES = re.compile(r"[\s-]")
 
