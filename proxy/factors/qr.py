@@ -7,6 +7,6 @@ import segno
 
 def picture(text: str) -> str:
     """SVG to stand inline: dark on light in any theme, as scanners need it; its colours are attributes, which a strict
-    content security policy lets be."""
-    code = segno.make(text, error="m", micro=False)
+    content security policy lets be. UTF-8 always: left to itself, segno takes Latin-1 for what fits into it."""
+    code = segno.make(text, error="m", micro=False, encoding="utf-8")
     return code.svg_inline(scale=4, dark="#000", light="#fff", svgclass="qr", lineclass=None)

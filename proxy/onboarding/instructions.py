@@ -16,6 +16,11 @@ SECURITY = {FrontTls.IMPLICIT: "SSL/TLS", FrontTls.STARTTLS: "STARTTLS"}
 """As programs call it; not translated by most of them."""
 
 
+def message(text: str) -> str:
+    """Marks the id of a message that the portal says in the reader's language (portal/texts.py)."""
+    return text
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One value to copy. The app password is its own row: `value` is None."""
@@ -29,7 +34,6 @@ class Group:
     """The values of one server."""
 
     title: str
-    protocol: Protocol
     rows: tuple[Row, ...]
 
 
@@ -49,79 +53,97 @@ class Program:
 PROGRAMS = (
     Program(
         "thunderbird",
-        "Thunderbird on a computer",
+        message("Thunderbird on a computer"),
         MAIL,
         (
-            "In Thunderbird open the menu, then New Account, then Email.",
-            "Enter your name and the address %(address)s. Where it asks for a password, paste the app password.",
-            "Thunderbird finds the servers by itself. If it does not, configure it manually and copy the values.",
+            message("In Thunderbird open the menu, then New Account, then Email."),
+            message("Enter your name and the address %(address)s. For the password paste the app password."),
+            message(
+                "Thunderbird finds the servers by itself. If it does not, set them up by hand: copy the values below."
+            ),
         ),
-        "Thunderbird keeps the app password on this computer.",
+        message("Thunderbird keeps the app password on this computer."),
     ),
     Program(
         "thunderbird-android",
-        "Thunderbird for Android",
+        message("Thunderbird for Android"),
         MAIL,
         (
-            "Open Thunderbird on the phone. On its first screen, or later in Settings, choose Import.",
-            "Choose Scan QR code and point the phone at this code. The phone's own camera program cannot read it.",
-            "K-9 Mail cannot scan it: choose to add an account there, and copy the values.",
+            message("Open Thunderbird on the phone. On its first screen, or later in Settings, choose Import."),
+            message("Choose Scan QR code and point the phone at this code. The phone's own camera app cannot read it."),
+            message("K-9 Mail cannot scan it: choose to add an account there, and copy the values below."),
         ),
-        "Thunderbird keeps the app password on the phone.",
+        message("Thunderbird keeps the app password on the phone."),
     ),
     Program(
         "apple",
-        "Mail on an iPhone, iPad or Mac",
+        message("Mail on an iPhone, iPad or Mac"),
         MAIL,
         (
-            "On an iPhone or iPad scan this code with the camera, or open the link in Safari, and allow the download.",
-            "Open Settings, tap Profile Downloaded at the top, then Install.",
-            "On a Mac open the link, then the downloaded file. In System Settings search for Profiles and install it.",
-            "Delete the downloaded file afterwards: the app password is in it.",
+            message(
+                "On an iPhone or iPad scan this code with the camera, or open the link in Safari. Allow the download."
+            ),
+            message("Open Settings, tap Profile Downloaded at the top, then Install."),
+            message(
+                "On a Mac open the link, then the downloaded file. Search System Settings for Profiles and install it."
+            ),
+            message("Delete the downloaded file afterwards: the app password is in it."),
         ),
-        "The device keeps the app password. iCloud Keychain, if on, may copy it, encrypted, to your other devices.",
+        message("The device keeps the app password. iCloud Keychain may copy it, encrypted, to your other devices."),
     ),
     Program(
         "outlook",
-        "Outlook",
+        message("Outlook"),
         MAIL,
         (
-            "In classic Outlook choose File, then Add Account. Enter %(address)s, and under Advanced options tick "
-            "“Let me set up my account manually”. Choose IMAP.",
-            "In other Outlooks choose Add Account, enter %(address)s and, if asked for a provider, choose IMAP.",
-            "Copy the values, first for incoming, then for outgoing mail. The app password is the same for both.",
+            message(
+                "In classic Outlook choose File, then Add Account. Enter %(address)s, and under Advanced options tick "
+                "“Let me set up my account manually”. Choose IMAP."
+            ),
+            message("In other Outlooks choose Add Account and enter %(address)s. If asked for a provider choose IMAP."),
+            message(
+                "Copy the values below, first for incoming, then for outgoing mail. Both take the same app password."
+            ),
         ),
-        "Classic Outlook keeps the app password on the computer. The new Outlook for Windows, and Outlook on a Mac or "
-        "phone, may hand it to Microsoft, whose servers then fetch your mail and keep a copy. If you do not want that, "
-        "use another program.",
+        message(
+            "Classic Outlook keeps the app password on the computer. The new Outlook for Windows, and Outlook on a Mac "
+            "or phone, may hand it to Microsoft, whose servers then fetch your mail and keep a copy. If you do not "
+            "want that, use another program."
+        ),
     ),
     Program(
         "delta-chat",
-        "Delta Chat",
+        message("Delta Chat"),
         MAIL,
         (
-            "In Delta Chat choose Scan QR code, point the phone at this code, and confirm that you want to log in.",
-            "Are you reading this on the phone itself? Then open the link.",
+            message("In Delta Chat choose Scan QR code, point the phone at this code, and confirm that you log in."),
+            message("Are you reading this on the phone itself? Then open the link."),
         ),
-        "Delta Chat keeps the app password on the phone.",
+        message("Delta Chat keeps the app password on the phone."),
     ),
     Program(
         "other",
-        "Another mail program",
+        message("Another mail program"),
         frozenset(),
         (
-            "Add an account in the program. If it asks for a kind, choose IMAP.",
-            "Copy the values. If it asks how to sign in, choose “normal password”.",
+            message("Add an account in the program. If it asks for a kind, choose IMAP."),
+            message("Copy the values below. If it asks how to sign in, choose “normal password”."),
         ),
-        "Most programs keep the app password on the device. Some hand it to their maker, whose servers then fetch your "
-        "mail: the program's privacy notice says so. If you do not want that, use another program.",
+        message(
+            "Most programs keep the app password on the device. Some hand it to their maker, whose servers then fetch "
+            "your mail: the program's privacy notice says so. If you do not want that, use another program."
+        ),
     ),
     Program(
         "directory",
-        "A program that reads the directory (LDAP)",
+        message("A program that reads the directory (LDAP)"),
         frozenset({Protocol.LDAP}),
-        ("In the program's settings for the directory copy the values. The name to sign in with is the whole DN.",),
-        "The program keeps the app password on its device.",
+        (
+            message(
+                "Copy the values below into its settings for the directory. The name it signs in with is the whole DN."
+            ),
+        ),
+        message("The program keeps the app password on its device."),
     ),
 )
 
@@ -132,27 +154,31 @@ def programs(config: Config, handover: Handover) -> list[Program]:
     return [program for program in PROGRAMS if (program.needs <= usable if program.needs else usable & MAIL)]
 
 
-def groups(config: Config, handover: Handover, program: Program) -> list[Group]:
-    """The values to copy for one of them, server by server."""
+def groups(config: Config, handover: Handover) -> list[Group]:
+    """The values to copy, server by server."""
     found = []
-    if program.needs != {Protocol.LDAP}:
-        for protocol, title in ((Protocol.IMAP, "Incoming mail (IMAP)"), (Protocol.SMTP, "Outgoing mail (SMTP)")):
-            server = best(config, protocol) if protocol in handover.scopes else None
-            if server is not None:
-                found.append(Group(title, protocol, _rows(server, "User name", handover.address)))
-        return found
-    directory = directory_login(config, handover.address)
+    for protocol, title in (
+        (Protocol.IMAP, message("Incoming mail (IMAP)")),
+        (Protocol.SMTP, message("Outgoing mail (SMTP)")),
+    ):
+        server = best(config, protocol) if protocol in handover.scopes else None
+        if server is not None:
+            found.append(Group(title, _rows(server, message("User name"), handover.address)))
+    directory = directory_login(config, handover.address) if Protocol.LDAP in handover.scopes else None
     if directory is not None:
-        rows = (*_rows(directory.server, "Name (bind DN)", directory.dn), Row("Search in (base DN)", directory.base))
-        found.append(Group("Directory (LDAP)", Protocol.LDAP, rows))
+        rows = (
+            *_rows(directory.server, message("Name (bind DN)"), directory.dn),
+            Row(message("Search in (base DN)"), directory.base),
+        )
+        found.append(Group(message("Directory (LDAP)"), rows))
     return found
 
 
 def _rows(server: Server, name: str, value: str) -> tuple[Row, ...]:
     return (
-        Row("Server", server.host),
-        Row("Port", str(server.port)),
-        Row("Security", SECURITY[server.tls]),
+        Row(message("Server"), server.host),
+        Row(message("Port"), str(server.port)),
+        Row(message("Security"), SECURITY[server.tls]),
         Row(name, value),
-        Row("Password", None),
+        Row(message("Password"), None),
     )

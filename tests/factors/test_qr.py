@@ -3,6 +3,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
+import segno
+
 from proxy.factors.qr import picture
 
 SVG = picture("otpauth://totp/Example:alice%40example.org?secret=AAAQEAYEAUDAOCAJBIFQYDIOB4IBCEQT&issuer=Example")
@@ -19,3 +21,9 @@ def test_it_is_dark_on_light_in_every_theme_with_a_margin() -> None:
     assert light["fill"] == "#fff"
     assert dark["stroke"] == "#000"
     assert re.match(r"M4 4\.5", dark["d"])
+
+
+def test_what_would_fit_into_latin_1_is_utf_8_as_well() -> None:
+    """Thunderbird for Android, and everything that reads JSON, takes nothing else."""
+    as_bytes = segno.make("Álvarez".encode(), error="m", micro=False, mode="byte")
+    assert picture("Álvarez") == as_bytes.svg_inline(scale=4, dark="#000", light="#fff", svgclass="qr", lineclass=None)

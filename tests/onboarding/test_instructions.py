@@ -31,14 +31,9 @@ def test_only_programs_that_will_work(tmp_path: Path, scopes: set[Protocol], mis
     assert [program.id for program in programs(config, handover(scopes=scopes))] == expected
 
 
-def values(folder: Path, program: str, **more: object) -> dict[str, list[tuple[str, str | None]]]:
-    config, passed = site(folder), handover(**more)
-    (found,) = (one for one in programs(config, passed) if one.id == program)
-    return {group.title: [(row.label, row.value) for row in group.rows] for group in groups(config, passed, found)}
-
-
-def test_the_values_of_a_mail_program(tmp_path: Path) -> None:
-    assert values(tmp_path, "outlook") == {
+def test_the_values_to_copy(tmp_path: Path) -> None:
+    found = groups(site(tmp_path), handover())
+    assert {group.title: [(row.label, row.value) for row in group.rows] for group in found} == {
         "Incoming mail (IMAP)": [
             ("Server", "mail.example.org"),
             ("Port", "993"),
@@ -53,12 +48,6 @@ def test_the_values_of_a_mail_program(tmp_path: Path) -> None:
             ("User name", "alice@example.org"),
             ("Password", None),
         ],
-    }
-    assert list(values(tmp_path, "other", scopes={Protocol.SMTP})) == ["Outgoing mail (SMTP)"]
-
-
-def test_the_values_of_a_directory(tmp_path: Path) -> None:
-    assert values(tmp_path, "directory") == {
         "Directory (LDAP)": [
             ("Server", "ldap.example.org"),
             ("Port", "636"),
@@ -66,8 +55,15 @@ def test_the_values_of_a_directory(tmp_path: Path) -> None:
             ("Name (bind DN)", "mail=alice@example.org,ou=people,dc=example,dc=org"),
             ("Password", None),
             ("Search in (base DN)", "ou=people,dc=example,dc=org"),
-        ]
+        ],
     }
+
+
+@pytest.mark.parametrize("scope", Protocol)
+def test_only_the_values_that_it_opens(tmp_path: Path, scope: Protocol) -> None:
+    (group,) = groups(site(tmp_path), handover(scopes={scope}))
+    assert f"({scope.upper()})" in group.title
+    assert groups(site(tmp_path, *without(scope)), handover(scopes={scope})) == []
 
 
 def test_every_program_says_where_the_app_password_is_kept() -> None:
