@@ -1,4 +1,4 @@
-"""Composition root of the portal: pages over HTTP, in a process of its own.
+"""Composition root of the portal: pages over HTTP, in a process of its own, with the store and the portal key.
 
     python -m proxy.portal_process --config FILE --listen-fd N --status-fd N
 
@@ -11,10 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
+import secrets
 import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -22,14 +25,25 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from proxy import logs
+from proxy import keyfiles, logs
 from proxy.child import report_ready, settle
 from proxy.config.errors import ConfigErrors
 from proxy.config.loading import load
 from proxy.config.settings import Config, TlsPair
+from proxy.directory.embedded import Embedded
+from proxy.factors import registry
+from proxy.factors.sealing import Sealer
+from proxy.keyfiles import KeysError
+from proxy.portal import texts
+from proxy.portal.core_client import CoreClient
+from proxy.portal.desk import PortalDesk
 from proxy.portal.pages import make_pages
+from proxy.store.engine import Store
+from proxy.store.errors import NotSetUp, StoreUnavailable
+from proxy.store.threads import StoreThreads
 
 BAD_CONFIGURATION = 78
+TRY_AGAIN = 75
 STOP_WITHIN = 3
 """Seconds that open requests have after SIGTERM."""
 MAX_CONNECTIONS = 512
@@ -49,22 +63,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--status-fd", type=int, required=True)
     arguments = parser.parse_args(argv)
     settle(arguments.status_fd)
+    os.umask(0o077)  # what SQLite writes beside the store
     logs.setup()
     try:
         config = load(arguments.config, certificates=False, secrets=False)
-        portal = _Portal(config)
+        key = keyfiles.portal_key(config.state_dir)
+        store = Store(config.store)
+        store.check()
+        portal = _Portal(config, store, key)
     except (ConfigErrors, BadCertificate) as error:
         print(error, file=sys.stderr, flush=True)  # noqa: T201 - for the person who started it
         return BAD_CONFIGURATION
-    uvloop.run(portal.serve(socket.socket(fileno=arguments.listen_fd), arguments.status_fd))
+    except (KeysError, StoreUnavailable) as error:
+        print(f"sidegate: {error}", file=sys.stderr, flush=True)  # noqa: T201 - as above
+        return BAD_CONFIGURATION if isinstance(error, KeysError | NotSetUp) else TRY_AGAIN
+    try:
+        uvloop.run(portal.serve(socket.socket(fileno=arguments.listen_fd), arguments.status_fd))
+    finally:
+        store.close()
     return 0
 
 
 class _Portal:
-    """What a reload replaces: the pages, and the certificate inside the TLS context."""
+    """What the pages work with. A reload replaces the pages, and the certificate inside the TLS context."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, store: Store, key: bytes) -> None:
         self._path = config.path
+        self._store = StoreThreads(store)
+        self._sealer = Sealer(key, secrets.token_bytes)
+        self._directory = Embedded(self._store)
+        self._core = CoreClient(config.run_dir / "admin.sock")
+        self._texts = texts.load()
         self._tls = None if config.portal.tls is None else ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if self._tls is not None:
             self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -75,7 +104,19 @@ class _Portal:
     def _use(self, config: Config) -> None:
         if self._tls is not None and config.portal.tls is not None:
             _load_certificate(self._tls, config.portal.tls)
-        self._pages: ASGIApp = make_pages(config.portal.url)
+        self._pages: ASGIApp = make_pages(
+            PortalDesk(
+                config=config,
+                store=self._store,
+                sealer=self._sealer,
+                directory=self._directory,
+                factors=registry.make(config, self._store, self._sealer, time.time, secrets.token_bytes),
+                core=self._core,
+                clock=time.time,
+                token=secrets.token_bytes,
+                texts=self._texts,
+            )
+        )
 
     async def serve(self, sock: socket.socket, status_fd: int) -> None:
         async def pages(scope: Scope, receive: Receive, send: Send) -> None:
@@ -99,6 +140,9 @@ class _Portal:
         loop.add_signal_handler(signal.SIGTERM, server.stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         await server.serve(sockets=[sock])
+        await self._core.close()
+        await self._directory.close()
+        await self._store.close()
 
     def _reload(self) -> None:
         try:

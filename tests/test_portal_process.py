@@ -10,11 +10,16 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
+from proxy import keyfiles
+from proxy.store import accounts, hashing
+from proxy.store.accounts import NewAccount
+from proxy.store.engine import Store
 from tests.peers.process import wait_until
 from tests.support.sidegate import Certificates
 
@@ -44,6 +49,12 @@ class Portal:
         self.log = root / "portal.log"
         self._status, self._write = os.pipe()
 
+    def set_up(self) -> None:
+        """As `sidegate init` does, without the core's keys: the portal needs none of them."""
+        keyfiles.create_portal_key(self.root)
+        with closing(Store(f"sqlite:{self.root}/sidegate.db")) as store:
+            store.migrate()
+
     def configure(self, url: str = "https://login.example.org", tls: str = "") -> None:
         self.config.write_text(CONFIG.format(root=self.root, url=url, tls=tls))
 
@@ -72,6 +83,7 @@ class Portal:
 @pytest.fixture
 def portal(tmp_path: Path) -> Iterator[Portal]:
     it = Portal(tmp_path)
+    it.set_up()
     yield it
     it.close()
 
@@ -145,6 +157,36 @@ def test_an_unusable_certificate_is_one_sentence(portal: Portal, tmp_path: Path)
         f"sidegate: portal.tls: {tmp_path}/none.pem with key {tmp_path}/none.key: No such file or directory; "
         "both must be PEM files that belong together and that this user may read\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("keys/portal-1", "sidegate: {root}/keys/portal-1 is not there; run: sidegate init\n"),
+        ("sidegate.db", "sidegate: store {root}/sidegate.db: is not there: run `sidegate init`\n"),
+    ],
+)
+def test_what_init_makes_is_missed_in_one_sentence(portal: Portal, missing: str, sentence: str) -> None:
+    portal.configure()
+    (portal.root / missing).unlink()
+    assert portal.start().wait(30) == 78
+    assert portal.log.read_text() == sentence.format(root=portal.root)
+
+
+def test_a_person_signs_in(portal: Portal) -> None:
+    with closing(Store(f"sqlite:{portal.root}/sidegate.db")) as store, store.writing() as c:
+        alice = accounts.add(c, NewAccount("alice@example.org", 0.0))
+        accounts.set_password_hash(c, alice.id, hashing.hash_account_password("correct horse"), 0.0)
+    portal.configure(url="http://127.0.0.1:8080")
+    portal.start()
+    assert portal.status() == b"R"
+    with httpx.Client(base_url=f"http://127.0.0.1:{portal.port}") as browser:
+        assert browser.get("/account-password").headers["location"] == "/sign-in?next=/account-password"
+        answer = browser.post("/sign-in", data={"name": "alice", "password": "correct horse"})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/app-passwords")
+        assert browser.get("/account-password").status_code == 200
+    for file in portal.root.glob("sidegate.db*"):
+        assert file.stat().st_mode & 0o077 == 0, file
 
 
 def test_goes_when_nobody_watches(portal: Portal) -> None:

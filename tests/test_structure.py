@@ -22,7 +22,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "click": ("cli",),
     "cryptography": ("backends", "demo", "cli/doctor", "factors", "onboarding/mobileconfig.py"),
     "fido2": ("factors/passkey.py",),
-    "httpx": ("cli/client.py", "chat/http.py"),
+    "httpx": ("cli/client.py", "chat/http.py", "portal/core_client.py"),
     "idna": ("domain/login_names.py",),
     "jinja2": ("portal",),
     "joserfc": ("backends",),
@@ -72,6 +72,10 @@ TESTED_THROUGH: dict[str, str] = {
     "factors/__init__.py": "factors",  # the contract
     "fronts": "fronts",  # connections, over sockets
     "portal/api": "portal/test_api.py",
+    "portal/arrival.py": "portal/test_sign_in.py",
+    "portal/desk.py": "portal/test_web.py",
+    "portal/templating.py": "portal/test_texts.py",
+    "portal/waiting.py": "portal/test_sign_in.py",
     "store/errors.py": "store",
     "store/migrations": "store/test_migrations.py",
     "supervisor": "supervisor",  # processes

@@ -1,32 +1,40 @@
-"""The pages that people see. For now one: it explains app passwords to whoever was refused and followed the address.
+"""The pages that people see, put together: the routes of every module, and what a browser is told about all of them.
 
-No script, nothing from elsewhere, nothing inline: the content security policy says so to the browser as well.
+Nothing inline and nothing from elsewhere: the content security policy says so to the browser as well.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_HERE = Path(__file__).parent
+from proxy import logs
+from proxy.domain.sign_in import Stage
+from proxy.portal import account, sign_in
+from proxy.portal.core_client import CoreUnavailable
+from proxy.portal.desk import PortalDesk
+from proxy.portal.web import anyone, make_visit, need, render
+from proxy.store.errors import StoreUnavailable
+
+STATIC = Path(__file__).parent / "static"
 
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "no-referrer",
+    # Not no-referrer: with that browsers send `Origin: null` with our own forms (Fetch section 3.1).
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
@@ -35,49 +43,70 @@ HEADERS = {
 HSTS = "max-age=31536000"
 """Only where portal.url is https: then every way in is."""
 
+_log = logs.get("portal")
 
-def make_pages(url: str) -> ASGIApp:
+TRY_AGAIN_AFTER = 30
+"""Seconds, when something of ours is down."""
+
+
+def make_pages(desk: PortalDesk) -> ASGIApp:
     """The web application behind `portal.url`, which may have a path.
 
     It answers under that path and at the root, so that a reverse proxy may strip the path or keep it.
     """
-    base = urlsplit(url).path.rstrip("/")
-    templates = Environment(
-        loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-
-    def page(name: str, status: int = 200) -> Response:
-        html = templates.get_template(name).render(base=base, status=status)
-        return HTMLResponse(html, status, headers={"Cache-Control": "no-cache"})
-
-    async def home(request: Request) -> Response:
-        return page("home.html")
-
-    async def healthz(request: Request) -> Response:
-        return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
-
-    async def refused(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        response = page("error.html", status)
-        if isinstance(error, HTTPException):
-            response.headers.update(error.headers or {})
-        return response
-
     routes: list[BaseRoute] = [
         Route("/", home),
         Route("/healthz", healthz),
-        Mount("/static", StaticFiles(directory=_HERE / "static")),
+        *sign_in.ROUTES,
+        *account.ROUTES,
+        Route("/app-passwords", app_passwords),
+        Mount("/static", StaticFiles(directory=STATIC)),
     ]
     # No redirects to add a slash: they would be made from the Host header, which is the asker's.
     under_path: list[BaseRoute] = (
-        [Route(base, home), Mount(base, app=Router(routes, redirect_slashes=False))] if base else []
+        [Route(desk.base, home), Mount(desk.base, app=Router(routes, redirect_slashes=False))] if desk.base else []
     )
-    application = Starlette(
-        routes=[*under_path, *routes], exception_handlers={HTTPException: refused, Exception: refused}
-    )
+    handlers = dict.fromkeys((HTTPException, CoreUnavailable, StoreUnavailable, Exception), refused)
+    application = Starlette(routes=[*under_path, *routes], exception_handlers=handlers)
     application.router.redirect_slashes = False
-    over_tls = {"Strict-Transport-Security": HSTS} if url.startswith("https:") else {}
+    application.state.desk = desk
+    over_tls = {"Strict-Transport-Security": HSTS} if desk.secure else {}
     return _WithHeaders(application, HEADERS | over_tls)
+
+
+@anyone
+async def home(request: Request) -> Response:
+    """What an app password is: every refusal leads here."""
+    return render(request, "home.html")
+
+
+@need(Stage.IN)
+async def app_passwords(request: Request) -> Response:
+    """Stands where the page of app passwords will be."""
+    return render(request, "home.html")
+
+
+async def healthz(request: Request) -> Response:
+    return PlainTextResponse("ok\n", headers={"Cache-Control": "no-store"})
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """Whatever goes wrong, as a page."""
+    headers: dict[str, str] = {}
+    if isinstance(error, HTTPException):
+        status, headers = error.status_code, dict(error.headers or {})
+    elif isinstance(error, CoreUnavailable | StoreUnavailable):
+        status, headers = 503, {"Retry-After": str(TRY_AGAIN_AFTER)}
+        _log.error("page not served", path=request.url.path, reason=str(error))
+    else:
+        status = 500
+        _log.exception("internal error", path=request.url.path)
+    visit = getattr(request.state, "visit", None)
+    if visit is None:
+        visit = request.state.visit = make_visit(request)
+    response = render(request, "error.html", status, status=status)
+    response.headers.update(headers)
+    return visit.answer(response)
 
 
 class _WithHeaders:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from proxy.domain import delays
 from proxy.domain.delays import Bucket
@@ -19,6 +19,15 @@ def wait(c: Connection, keys: Collection[str], now: float) -> float:
     return max((bucket.wait(now) for bucket in _buckets(c, keys)), default=0.0)
 
 
+def ahead(c: Connection, keys: Collection[str], now: float) -> float:
+    """As wait; where it is 0 the try is looked at, and counts as failed until `succeeded` or `take_back`: of many at
+    once, from many sessions, one is looked at."""
+    waiting = wait(c, keys, now)
+    if not waiting:
+        failed(c, keys, now)
+    return waiting
+
+
 def failed(c: Connection, keys: Collection[str], now: float) -> None:
     """Count a failure."""
     counted = [bucket.failed(now) for bucket in _buckets(c, keys)]
@@ -27,8 +36,15 @@ def failed(c: Connection, keys: Collection[str], now: float) -> None:
 
 
 def succeeded(c: Connection, keys: Collection[str]) -> None:
-    """Forget the failures that a success proves to have been the person's own."""
+    """The try that was counted ahead was right: forget the failures that this proves to have been the person's own."""
+    take_back(c, keys)
     _drop(c, [key for key in keys if not delays.is_network(key)])
+
+
+def take_back(c: Connection, keys: Collection[str]) -> None:
+    """The try that was counted ahead was none."""
+    counted = update(table).where(table.c.key.in_(list(keys)), table.c.failures > 0)
+    c.execute(counted.values(failures=table.c.failures - 1))
 
 
 def prune(c: Connection, now: float) -> int:

@@ -26,7 +26,29 @@ def test_success_clears_the_account_and_not_the_network(store: Store) -> None:
             throttles.failed(c, KEYS, NOW)
         throttles.succeeded(c, KEYS)
         assert throttles.wait(c, KEYS[:1], NOW) == 0
+        assert throttles.wait(c, KEYS[1:], NOW) == 1  # the one that succeeded had been the sixtieth
+        throttles.failed(c, KEYS[1:], NOW)
         assert throttles.wait(c, KEYS[1:], NOW) == 3
+
+
+def test_a_right_password_costs_a_network_nothing(store: Store) -> None:
+    with store.writing() as c:
+        for n in range(1000):
+            mine = keys(Step.PASSWORD, str(n), "192.0.2.7", None)
+            assert throttles.ahead(c, mine, NOW) == 0
+            throttles.succeeded(c, mine)
+
+
+def test_of_many_tries_at_once_one_is_looked_at(store: Store) -> None:
+    waits = race(store, [lambda c: throttles.ahead(c, KEYS, NOW)] * 5)
+    assert sorted(waits) == [0, 1, 1, 1, 1]
+
+
+def test_a_try_that_was_none_is_taken_back(store: Store) -> None:
+    with store.writing() as c:
+        throttles.ahead(c, KEYS, NOW)
+        throttles.take_back(c, KEYS)
+        assert throttles.wait(c, KEYS, NOW) == 0
 
 
 def test_what_counts_no_more_is_forgotten(store: Store) -> None:

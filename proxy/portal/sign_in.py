@@ -1,0 +1,192 @@
+"""/sign-in and /sign-out: the account password, which the directory checks.
+
+A wrong password, an unknown account and a disabled one get the same sentence after the same time. Tries are delayed
+before anything is verified (domain/delays.py); nobody is locked out at a device that they are known by.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from proxy import logs
+from proxy.directory import Checked
+from proxy.domain import delays
+from proxy.domain.delays import Step
+from proxy.domain.factor_kinds import FactorKind
+from proxy.domain.login_names import canonical
+from proxy.domain.model import Account, AccountKind
+from proxy.domain.secret import Secret
+from proxy.domain.sign_in import LIFE, Outcome, Stage, after_password
+from proxy.portal import arrival
+from proxy.portal.texts import message
+from proxy.portal.waiting import patience
+from proxy.portal.web import Visit, anyone, form_of, is_ours, next_of, redirect, render, visit_of
+from proxy.store import accounts, factors, people, portal_sessions, throttles
+from proxy.store.devices import Device
+from proxy.store.portal_sessions import PortalSession
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+REFUSED = message("The name or the password is not right. Check both and try again.")
+UNAVAILABLE = message("Your password cannot be checked just now. That is our fault: please try again in a minute.")
+SAID = {
+    "signed-out": message("You are signed out."),
+    "password-set": message("Your new password is set. Sign in with it."),
+}
+"""What another page may have this one say, by a word in its address."""
+MAX_NAME = 256
+
+_log = logs.get("portal")
+
+
+@dataclass(frozen=True, slots=True)
+class _Who:
+    """Whom a name leads to, and what tries count against."""
+
+    account: Account | None
+    """None also for what cannot sign in: disabled accounts, shared mailboxes, services."""
+    device: Device | None
+    keys: tuple[str, ...]
+    shown: str
+    """For the log: the account, or what stands for a name that is none (people type passwords there)."""
+    known: Account | None
+    """Whose history the try belongs to."""
+
+
+@anyone
+async def form(request: Request) -> Response:
+    visit = visit_of(request)
+    if visit.stage is not None:
+        return redirect(visit.goal())
+    said = SAID.get(request.query_params.get("said", ""))
+    return _form(request, request.query_params.get("next", ""), said=visit.say(said) if said else None)
+
+
+@anyone
+async def submit(request: Request) -> Response:
+    visit, desk = visit_of(request), visit_of(request).desk
+    release = asyncio.get_running_loop().time() + desk.config.limits.refusal_delay
+    given = await form_of(request)
+    name, password = given.get("name", "").strip(), Secret(given.get("password", ""))
+    wanted = given.get("next", "")
+    if not name or not password.reveal():
+        problems = {} if name else {"name": visit.say("Enter your e-mail address.")}
+        if not password.reveal():
+            problems["password"] = visit.say("Enter your password.")
+        return _form(request, wanted, name, 400, problems=problems)
+    who = await desk.store.read(_who, visit, name)
+    wait = await desk.store.write(throttles.ahead, who.keys, desk.clock())
+    if wait:
+        _log.info("sign-in delayed", user=who.shown, rip=visit.address)
+        stop, headers = patience(visit, wait)
+        response = _form(request, wanted, name, 429, stop=stop)
+        response.headers.update(headers)
+        return response
+    checked = await desk.directory.check(who.account, password)
+    if checked is Checked.UNAVAILABLE:
+        await desk.store.write(throttles.take_back, who.keys)
+        return _form(request, wanted, name, 503, stop=visit.say(UNAVAILABLE))
+    if checked is Checked.WRONG or who.account is None:
+        _log.info("sign-in refused", user=who.shown, rip=visit.address)
+        if who.known is not None:
+            device_id = who.device.id if who.device is not None else None
+            refused = (visit, who.known, Outcome.WRONG_PASSWORD, None, device_id)
+            await desk.store.write(arrival.refuse, *refused)
+        await asyncio.sleep(release - asyncio.get_running_loop().time())
+        return _form(request, wanted, name, 400, stop=visit.say(REFUSED))
+    stage = await desk.store.write(_enter, visit, who.account, who.device, who.keys)
+    _log.info("account password right", user=who.account.address, rip=visit.address, next=stage.value)
+    if stage is Stage.IN:
+        return redirect(next_of(visit, given))
+    onward = next_of(visit, given)
+    return redirect(visit.goal() + (f"?next={onward}" if stage is Stage.CHALLENGE and onward != visit.goal() else ""))
+
+
+@anyone
+async def sign_out(request: Request) -> Response:
+    visit = visit_of(request)
+    if visit.loaded is not None:
+        await visit.desk.store.write(portal_sessions.end, visit.session.token_hash)
+        visit.end()
+    return redirect("/sign-in?said=signed-out")
+
+
+ROUTES = [
+    Route("/sign-in", form),
+    Route("/sign-in", submit, methods=["POST"]),
+    Route("/sign-out", sign_out, methods=["POST"]),
+]
+
+
+def _form(
+    request: Request,
+    wanted: str,
+    name: str = "",
+    status: int = 200,
+    *,
+    said: str | None = None,
+    stop: str | None = None,
+    problems: dict[str, str] | None = None,
+) -> Response:
+    return render(
+        request,
+        "sign_in.html",
+        status,
+        next=wanted if is_ours(wanted) else "",
+        name=name[:MAX_NAME],
+        said=said,
+        stop=stop,
+        problems=problems or {},
+        passkeys=FactorKind.PASSKEY in visit_of(request).desk.factors,
+    )
+
+
+def _who(c: Connection, visit: Visit, name: str) -> _Who:
+    desk = visit.desk
+    spelled = canonical(name, desk.config.default_domain)
+    found = accounts.by_login_name(c, spelled) if spelled is not None else None
+    if found is None:
+        stranger = desk.sealer.digest(spelled or name[:MAX_NAME], context="sign-in name").hex()[:32]
+        keys = delays.keys(Step.PASSWORD, stranger, visit.address, None)
+        return _Who(None, None, keys, f"?{stranger[:12]}", None)
+    known = arrival.known_device(c, found.id, visit.device_tokens)
+    device = known[1] if known is not None else None
+    keys = delays.keys(Step.PASSWORD, str(found.id), visit.address, device.id if device is not None else None)
+    signs_in = found.enabled and found.kind is AccountKind.PERSON
+    return _Who(found if signs_in else None, device, keys, found.address, found)
+
+
+def _enter(c: Connection, visit: Visit, account: Account, device: Device | None, keys: tuple[str, ...]) -> Stage:
+    """The password was right: begin the session at the stage that follows."""
+    now = visit.desk.clock()
+    throttles.succeeded(c, keys)
+    person = people.by_id(c, account.id)
+    remembered = device is not None and device.remembered(now)
+    stage = after_password(
+        account.mfa, factors.kinds(c, account.id), remembered=remembered, bypassed=person.bypassed(now)
+    )
+    device_id = device.id if device is not None else None
+    if stage is Stage.IN:
+        device_id = arrival.arrive(c, visit, account, None)
+    session = PortalSession(
+        token_hash=b"",
+        account_id=account.id,
+        stage=stage,
+        created=now,
+        seen=now,
+        expires=now + LIFE,
+        password_time=now,
+        factor_time=None,
+        device_id=device_id,
+        address=visit.address,
+        agent=visit.agent,
+    )
+    visit.begin(c, session)
+    return stage
