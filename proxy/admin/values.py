@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from proxy.admin.desk import Invalid
 from proxy.domain import durations
-from proxy.domain.login_names import canonical, domain_of
+from proxy.domain.addresses import domain_of
+from proxy.domain.login_names import canonical
 from proxy.domain.model import Protocol
 from proxy.domain.networks import canonical_network
 

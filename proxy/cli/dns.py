@@ -56,7 +56,8 @@ def dns() -> None:
 @json_option
 def records(domain: str, as_json: bool) -> None:
     """Print the SRV records for a domain, as lines for its zone file."""
-    from proxy.domain.login_names import canonical, domain_of
+    from proxy.domain.addresses import domain_of
+    from proxy.domain.login_names import canonical
 
     config = load_config(files=False)
     name = domain_of(canonical(f"x@{domain.rstrip('.')}", "") or "")

@@ -16,8 +16,9 @@ from proxy.config.document import Scalar
 from proxy.config.reader import Bad
 from proxy.config.settings import Address
 from proxy.domain import durations
+from proxy.domain.addresses import domain_of, templated
 from proxy.domain.dn import Template, comparable, is_well_formed
-from proxy.domain.login_names import canonical, domain_of, templated
+from proxy.domain.login_names import canonical
 from proxy.domain.networks import NetworkSet, canonical_network
 from proxy.wire.ldap.inspection import GUARDED
 

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from proxy.domain.login_names import VARIABLE, VARIABLES
+from proxy.domain.addresses import VARIABLE, VARIABLES
 
 Rdn = tuple[tuple[str, str], ...]
 """(type in lower case, normalised value) of each part, sorted: their order means nothing."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from proxy.domain.addresses import domain_of
 from proxy.domain.backend_login import BackendLogin
-from proxy.domain.login_names import canonical, domain_of
+from proxy.domain.login_names import canonical
 from proxy.domain.model import Account, AppPasswordRecord, BearerToken, EndReason, LoginAttempt, Protocol
 from proxy.domain.networks import NetworkSet
 from proxy.domain.verdicts import Accepted, PassThrough, Reason, Refused

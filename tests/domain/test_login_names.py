@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.domain.login_names import MAX_BYTES, canonical, domain_of, local_part
+from proxy.domain.login_names import MAX_BYTES, canonical
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,3 @@ def test_only_ascii_case_and_domain_form_are_folded(raw: str) -> None:
     name = canonical(raw, "example.org")
     if name is not None and raw.isascii():
         assert name in {raw.lower(), raw.lower() + "@example.org"}
-
-
-def test_parts() -> None:
-    assert (local_part("alice@example.org"), domain_of("alice@example.org")) == ("alice", "example.org")
-    assert (local_part("corp\\alice"), domain_of("corp\\alice")) == ("corp\\alice", "")
