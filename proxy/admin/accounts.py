@@ -72,7 +72,7 @@ def checked(desk: Desk, wanted: Wanted) -> NewAccount:
         raise Invalid(f"{address}: only a person signs in at the portal: no account password and no admin right")
     if wanted.password is not None and not MIN_PASSWORD <= len(wanted.password.reveal()) <= MAX_PASSWORD:
         raise Invalid(f"an account password has {MIN_PASSWORD} to {MAX_PASSWORD} characters")
-    aliases = dict.fromkeys(values.login_name(alias, config.default_domain) for alias in wanted.aliases)
+    aliases = dict.fromkeys(values.alias(alias, config) for alias in wanted.aliases)
     aliases.pop(address, None)
     return NewAccount(
         address=address,

@@ -27,7 +27,9 @@ def accounts() -> None:
 @accounts.command()
 @click.argument("address")
 @click.option("--kind", type=click.Choice([kind.value for kind in AccountKind]), default="person", show_default=True)
-@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Another login name. May be given again.")
+@click.option(
+    "--alias", "aliases", multiple=True, metavar="NAME", help="Another login name, or a DN. May be given again."
+)
 @click.option("--backend-name", metavar="NAME", help="What the backend calls it, if its template does not fit.")
 @click.option("--name", metavar="NAME", help="Display name.")
 @click.option("--owner", metavar="ACCOUNT", help="Of a service: the person who answers for it.")
@@ -98,6 +100,7 @@ def import_file(file: Path, dry_run: bool, yes: bool, as_json: bool) -> None:
       kind           person (default), shared, service
       name           display name
       aliases        further login names, separated by spaces
+      dn             what people bind with in LDAP, if account_dn does not fit
       backend_name   what the backend calls it, if its template does not fit
       owner          of a service: the person who answers for it
       members        of a shared mailbox: persons, separated by spaces

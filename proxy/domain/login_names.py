@@ -1,7 +1,8 @@
 """Login names: what a client typed becomes the one spelling that the store, limits and log use (DESIGN section 8).
 
 The order is fixed: the domain goes to A-labels, ASCII letters are folded, nothing is trimmed, then the
-alphabet is checked. Canonicalising twice changes nothing, and two names that differ here are two names.
+alphabet is checked. What has an = in it is a DN, spelled as dn.normal does. Canonicalising twice changes nothing, and
+two names that differ here are two names.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import re
 
 import idna
+
+from proxy.domain import dn
 
 MAX_BYTES = 256
 _ADDRESS = re.compile(r"[a-z0-9._+-]+@[a-z0-9.-]+")
@@ -19,6 +22,8 @@ _STORED_ONLY = re.compile(r"[a-z0-9._+@'/\\-]+")
 
 def canonical(raw: str, default_domain: str) -> str | None:
     """The canonical login name, or None when `raw` cannot be one: it is then refused without being looked up."""
+    if "=" in raw:
+        return dn.normal(raw)
     size = len(raw) if raw.isascii() else len(raw.encode("utf-8", "surrogatepass"))
     if not 0 < size <= MAX_BYTES or raw.count("@") > 1:
         return None

@@ -8,7 +8,7 @@ import pytest
 from proxy.admin import accounts, app_passwords, backend_names
 from proxy.admin.accounts import Wanted
 from proxy.admin.desk import Conflict, Invalid, NotFound
-from proxy.config.settings import Login, Strategy
+from proxy.config.settings import Login, ServiceAccount, Strategy
 from proxy.domain.secret import Secret
 from proxy.store import accounts as store
 from proxy.store import hashing
@@ -65,6 +65,7 @@ def test_the_account_password_is_stored_hashed_apart(office: Office) -> None:
         ("alice@elsewhere.org", {}, "not in a domain served here"),
         ("a b@example.org", {}, "cannot be an address"),
         ("DOM\\alice", {}, "cannot be an address"),
+        ("cn=alice@example.org", {}, "cannot be an address"),
         ("@example.org", {}, "cannot be an address"),
         ("alice", {"kind": "robot"}, "no kind of account"),
         ("printer", {"kind": "service"}, "needs an owner"),
@@ -73,7 +74,8 @@ def test_the_account_password_is_stored_hashed_apart(office: Office) -> None:
         ("info", {"kind": "shared", "admin": True}, "only a person signs in"),
         ("info", {"kind": "shared", "password": Secret("long enough")}, "only a person signs in"),
         ("alice", {"password": Secret("short")}, "8 to 1024 characters"),
-        ("alice", {"aliases": ("a*b",)}, "cannot be a login name"),
+        ("alice", {"aliases": ("a*b",)}, "cannot be a login name$"),
+        ("alice", {"aliases": ('cn="alice"',)}, "cannot be a login name; a DN takes names and plain values"),
         ("alice", {"backend_name": "alice*master"}, "cannot be a backend name"),
         ("alice", {"name": "Alice\x1b[2J"}, "printable characters"),
     ],
@@ -92,6 +94,25 @@ def test_a_name_leads_to_one_account_only(office: Office) -> None:
         add(office, "al")
     with pytest.raises(Conflict, match="taken"):
         add(office, "bob", aliases=("alice",))
+
+
+def test_a_dn_is_a_login_name_in_any_spelling(office: Office) -> None:
+    added = add(office, "alice", aliases=("CN=Alice Liddell, OU=People,DC=example,DC=org", "al"))
+    assert added["login_names"][1:] == ["al@example.org", "cn=alice liddell,ou=people,dc=example,dc=org"]
+    assert asyncio.run(accounts.show(office.desk, "cn=ALICE  liddell,ou=People, dc=example,dc=org")) == added
+    with pytest.raises(Conflict, match=r"'cn=alice liddell,ou=people,dc=example,dc=org' is taken"):
+        add(office, "bob", aliases=("CN=alice liddell,OU=People,DC=example,DC=org",))
+
+
+@pytest.mark.parametrize("dn", ["CN=Chat,dc=example", "cn=sidegate, dc=example"])
+def test_a_service_is_no_account(office: Office, dn: str) -> None:
+    """Its password passes to the directory, or it speaks for everybody."""
+    login = Login(Strategy.SERVICE_IDENTITY, bind_dn="cn=sidegate,dc=example")
+    services = (ServiceAccount("cn=chat,dc=example", ("10.0.0.7/32",)),)
+    directory = replace(office.desk.config.backends["submission"], login=login, service_accounts=services)
+    office.desk.config = replace(office.desk.config, backends={"directory": directory})
+    with pytest.raises(Invalid, match="is a service's own DN"):
+        add(office, "alice", aliases=(dn,))
 
 
 def test_no_backend_can_take_one_account_for_another(office: Office) -> None:
