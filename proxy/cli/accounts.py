@@ -206,6 +206,29 @@ def remove(account: str, as_json: bool) -> None:
 
 @accounts.command()
 @click.argument("account")
+@click.option("--add", "added", multiple=True, metavar="NAME", help="Another login name, or a DN. May be given again.")
+@click.option("--remove", "removed", multiple=True, metavar="NAME", help="One that it has. May be given again.")
+@json_option
+def aliases(account: str, added: tuple[str, ...], removed: tuple[str, ...], as_json: bool) -> None:
+    """List or change which login names lead to an account, besides its address.
+
+    All are changed, or none. Sessions and app passwords stay as they are.
+    """
+    path = f"accounts/{quoted(account)}"
+    with core() as api:
+        if added or removed:
+            row = api.post(f"{path}/aliases", {"add": list(added), "remove": list(removed)})
+        else:
+            row = api.get(path)
+    names = row["login_names"][1:]
+    if as_json:
+        echo_json(names)
+    else:
+        table(("Alias",), [(name,) for name in names], empty=f"{row['account']} has no aliases.")
+
+
+@accounts.command()
+@click.argument("account")
 @click.option("--add", "added", multiple=True, metavar="PERSON", help="Make a person a member. May be given again.")
 @click.option("--remove", "removed", multiple=True, metavar="PERSON", help="End a membership. May be given again.")
 @json_option

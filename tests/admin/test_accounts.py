@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -102,6 +103,59 @@ def test_a_dn_is_a_login_name_in_any_spelling(office: Office) -> None:
     assert asyncio.run(accounts.show(office.desk, "cn=ALICE  liddell,ou=People, dc=example,dc=org")) == added
     with pytest.raises(Conflict, match=r"'cn=alice liddell,ou=people,dc=example,dc=org' is taken"):
         add(office, "bob", aliases=("CN=alice liddell,OU=People,DC=example,DC=org",))
+
+
+def change_aliases(office: Office, name: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[str]:
+    done = asyncio.run(accounts.change_aliases(office.desk, OPERATOR, name, add, remove))
+    assert done == asyncio.run(accounts.show(office.desk, done["account"]))
+    return done["login_names"]
+
+
+OLD, NEW = "cn=alice liddell,dc=example", "cn=alice hargreaves,dc=example"
+
+
+def test_aliases_follow_a_name_that_changed(office: Office) -> None:
+    add(office, "alice", aliases=(OLD, "al"))
+    office.connect("s1", mint(office, "alice", "phone"))
+    office.log.clear()
+    spelled = "CN=Alice  Hargreaves, DC=Example"
+    names = change_aliases(office, OLD, add=[spelled, "AL", "alice"], remove=["CN=Alice Liddell,DC=example"])
+    assert names == ["alice@example.org", "al@example.org", NEW]
+    assert office.log == ["changed 1"]
+    assert len(list(office.sessions)) == 1
+    with pytest.raises(NotFound):
+        asyncio.run(accounts.show(office.desk, OLD))
+    assert office.events()[-2:] == [
+        ("account_changed", "alice@example.org", None, f"aliases removed: {OLD}"),
+        ("account_changed", "alice@example.org", None, f"aliases added: {NEW}"),
+    ]
+    add(office, "bob", aliases=(OLD,))
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "says"),
+    [
+        ({"add": [NEW, "BOB"]}, Conflict, "the login name 'bob@example.org' is taken already"),
+        ({"add": [NEW, "*"]}, Invalid, "cannot be a login name"),
+        (
+            {"add": [NEW], "remove": ["al", "Alice"]},
+            Conflict,
+            "alice@example.org is the account's address, which stays",
+        ),
+        ({"add": [NEW], "remove": ["al", "bob"]}, Conflict, "'bob' is no login name of alice@example.org"),
+        ({"add": [NEW], "remove": ["al", "*"]}, Conflict, "'\\*' is no login name of alice@example.org"),
+    ],
+)
+def test_aliases_change_together_or_not_at_all(
+    office: Office, names: dict[str, list[str]], error: type[Exception], says: str
+) -> None:
+    add(office, "alice", aliases=("al",))
+    add(office, "bob")
+    before = office.events()
+    with pytest.raises(error, match=says):
+        change_aliases(office, "alice", **names)
+    assert asyncio.run(accounts.show(office.desk, "alice"))["login_names"] == ["alice@example.org", "al@example.org"]
+    assert office.events() == before
 
 
 @pytest.mark.parametrize("dn", ["CN=Chat,dc=example", "cn=sidegate, dc=example"])

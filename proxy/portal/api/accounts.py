@@ -71,6 +71,12 @@ async def remove(request: Request) -> Response:
     return one(await accounts.remove(desk_of(request), actor_of(request), request.path_params["account"]))
 
 
+async def change_aliases(request: Request) -> Response:
+    wanted = await body(request, bodies.Aliases)
+    desk, actor, account = desk_of(request), actor_of(request), request.path_params["account"]
+    return one(await accounts.change_aliases(desk, actor, account, wanted.add, wanted.remove))
+
+
 async def add_members(request: Request) -> Response:
     wanted = await body(request, bodies.Members)
     account = request.path_params["account"]
@@ -96,6 +102,7 @@ ROUTES = [
     Route("/accounts", listing),
     Route("/accounts", add, methods=["POST"]),
     Route("/accounts/import", import_file, methods=["POST"]),
+    Route("/accounts/{account:path}/aliases", change_aliases, methods=["POST"]),
     Route("/accounts/{account:path}/members", add_members, methods=["POST"]),
     Route("/accounts/{account:path}/members/{member:path}", remove_member, methods=["DELETE"]),
     Route("/accounts/{account:path}", show),
