@@ -225,7 +225,7 @@ class BackendSetting(msgspec.Struct, array_like=True):
     client_address: str
     """id | xclient | proxy_v2 | none."""
     account_dn: str = ""
-    """LDAP: a domain.dn.Template."""
+    """LDAP: a domain.dn.Template; empty: none, DNs are stored login names."""
     bind_names: bool = False
     """LDAP: login names are taken in place of DNs."""
     domains: list[str] = []

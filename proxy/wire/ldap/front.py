@@ -38,7 +38,7 @@ class _Setting:
 
     refusals: Mapping[Shown, tuple[int, str]]
     starttls: bool
-    account_dn: dn.Template
+    account_dn: dn.Template | None
     domains: tuple[str, ...]
     bind_names: bool
     services: Mapping[dn.Dn, str]
@@ -49,7 +49,7 @@ def make(settings: FrontSettings) -> Callable[[], LdapFront]:
     setting = _Setting(
         refusals={shown: replies.refusal(shown, settings.portal_url) for shown in Shown},
         starttls=settings.starttls,
-        account_dn=dn.Template(settings.account_dn),
+        account_dn=dn.Template(settings.account_dn) if settings.account_dn else None,
         domains=settings.domains,
         bind_names=settings.bind_names,
         services={parsed: text for text in settings.services if (parsed := dn.comparable(text)) is not None},
@@ -215,7 +215,7 @@ class LdapFront:
         setting = self._setting
         if setting.bind_names and "=" not in typed:
             return typed[:MAX_NAME]
-        made = dn.login_name(setting.account_dn, typed, setting.domains)
+        made = dn.login_name(setting.account_dn, typed, setting.domains) if setting.account_dn is not None else None
         if made is not None and canonical(made, "invalid") is not None:
             return made
         return typed[:MAX_NAME] if dn.is_well_formed(typed) else None

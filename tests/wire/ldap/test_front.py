@@ -106,6 +106,13 @@ def test_a_dn_of_which_no_login_name_is_made_may_be_a_stored_one(name, bind_name
     assert attempt.login_name == f"{name},{ldap.PEOPLE}"
 
 
+@pytest.mark.parametrize("bind_names", [False, True])
+def test_without_account_dn_they_all_may(bind_names):
+    (attempt,) = started(dn="", bind_names=bind_names).receive_data(ldap.BIND_ALICE)
+    assert attempt.login_name == ldap.ALICE
+    answers(ldap.bind(1, "=alice"), bound(1, 34, "Malformed distinguished name"), dn="", bind_names=bind_names)
+
+
 def test_login_names_instead_of_dns():
     (attempt,) = started(bind_names=True).receive_data(ldap.bind(1, "alice@example.org"))
     assert attempt.login_name == "alice@example.org"
