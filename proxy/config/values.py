@@ -261,11 +261,11 @@ def comparable_dn(scalar: Scalar) -> str:
 
 
 def attribute(scalar: Scalar) -> str:
-    """The name of an LDAP attribute that holds no password."""
+    """The name of an LDAP attribute that everybody may read: no password, and nothing else that is guarded."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", text(scalar)):
         raise Bad("is no attribute's name; list what may be read one by one, without * or options")
     if scalar.text.lower().encode() in GUARDED:
-        raise Bad("holds a password, which nobody may read here")
+        raise Bad("holds a password, a key or who may speak for whom, which nobody may read here")
     return scalar.text
 
 

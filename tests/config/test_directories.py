@@ -262,12 +262,14 @@ def test_reading_may_leave_dns_to_the_accounts(tmp_path: Path) -> None:
         ),
         (
             "[uid, memberOf]",
-            "['*', uid;binary, userPassword, unicodepwd]",
+            "['*', uid;binary, userPassword, unicodepwd, ms-Mcs-AdmPwd, msDS-KeyCredentialLink]",
             [
                 ("attributes[0]", "no attribute"),
                 ("attributes[1]", "no attribute"),
                 ("attributes[2]", "holds a password"),
                 ("attributes[3]", "holds a password"),
+                ("attributes[4]", "holds a password, a key"),
+                ("attributes[5]", "who may speak for whom"),
             ],
         ),
         (

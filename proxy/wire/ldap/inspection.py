@@ -38,9 +38,26 @@ GUARDED = frozenset(
     b" sambantpassword 1.3.6.1.4.1.7165.2.1.25 sambalmpassword 1.3.6.1.4.1.7165.2.1.24"
     b" sambapasswordhistory 1.3.6.1.4.1.7165.2.1.54 krbprincipalkey 2.16.840.1.113719.1.301.4.39.1"
     b" pwdhistory 1.3.6.1.4.1.42.2.27.8.1.20 userpkcs12 2.16.840.1.113730.3.1.216 olcrootpw"
-    b" authzto authzfrom saslauthzto saslauthzfrom 1.3.6.1.4.1.4203.666.1.8 1.3.6.1.4.1.4203.666.1.9".split()
+    b" authzto authzfrom saslauthzto saslauthzfrom 1.3.6.1.4.1.4203.666.1.8 1.3.6.1.4.1.4203.666.1.9"
+    # Active Directory (MS-ADA1 to 3)
+    b" currentvalue 1.2.840.113556.1.4.27 priorvalue 1.2.840.113556.1.4.100 peklist 1.2.840.113556.1.4.865"
+    b" initialauthincoming 1.2.840.113556.1.4.539 initialauthoutgoing 1.2.840.113556.1.4.540"
+    b" trustauthincoming 1.2.840.113556.1.4.129 trustauthoutgoing 1.2.840.113556.1.4.135"
+    b" msds-executescriptpassword 1.2.840.113556.1.4.1783 msds-managedpassword 1.2.840.113556.1.4.2196"
+    b" mskds-rootkeydata 1.2.840.113556.1.4.2175 unixuserpassword 1.2.840.113556.1.4.1910 mssfu30password"
+    b" ms-mcs-admpwd 1.2.840.113556.1.8000.2554.50051.45980.28112.18903.35903.6685103.1224907.2.1"
+    b" mslaps-password 1.2.840.113556.1.6.44.1.2 mslaps-encryptedpassword 1.2.840.113556.1.6.44.1.3"
+    b" mslaps-encryptedpasswordhistory 1.2.840.113556.1.6.44.1.4"
+    b" mslaps-encrypteddsrmpassword 1.2.840.113556.1.6.44.1.5"
+    b" mslaps-encrypteddsrmpasswordhistory 1.2.840.113556.1.6.44.1.6"
+    b" msfve-recoverypassword 1.2.840.113556.1.4.1964 msfve-keypackage 1.2.840.113556.1.4.1999"
+    b" mstpm-ownerinformation 1.2.840.113556.1.4.1966 mspkiaccountcredentials 1.2.840.113556.1.4.1894"
+    b" mspkidpapimasterkeys 1.2.840.113556.1.4.1893 mspki-credentialroamingtokens 1.2.840.113556.1.4.2050"
+    b" msds-keycredentiallink 1.2.840.113556.1.4.2328 altsecurityidentities 1.2.840.113556.1.4.867"
+    b" msds-allowedtoactonbehalfofotheridentity 1.2.840.113556.1.4.2182"
+    b" msds-allowedtodelegateto 1.2.840.113556.1.4.1787".split()
 )
-"""Attributes that hold a password, or who may speak for whom: writing them would outlive every revoke."""
+"""Attributes that hold a password or a key, or who may speak for whom: writing them would outlive every revoke."""
 _NAME = re.compile(rb"[a-z][a-z0-9_-]*|(?:oid\.)?(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")
 _SEPARATOR = re.compile(rb"[,+;]")
 _AND, _OR, _NOT = 0xA0, 0xA1, 0xA2

@@ -44,6 +44,11 @@ GUARDED = [
     "olcRootPW",
     "authzTo",
     "saslAuthzFrom",
+    "msDS-KeyCredentialLink",
+    "ms-Mcs-AdmPwd;range=0-1",
+    "msSFU30Password",
+    "altSecurityIdentities",
+    "1.2.840.113556.1.4.1787",
     # what a parser in C, or a lenient one, could take for one of these
     "userPassword\0",
     "userPassword\0x",
@@ -69,8 +74,34 @@ def test_password_attributes_are_not_touched(name):
             assert verdict(ldap.search(1, wanted)) == NO
 
 
+ACTIVE_DIRECTORY = """
+    unicodePwd dBCSPwd ntPwdHistory lmPwdHistory supplementalCredentials currentValue priorValue initialAuthIncoming
+    initialAuthOutgoing trustAuthIncoming trustAuthOutgoing pekList msDS-ExecuteScriptPassword msDS-ManagedPassword
+    ms-Mcs-AdmPwd msLAPS-Password msLAPS-EncryptedPassword msLAPS-EncryptedPasswordHistory msLAPS-EncryptedDSRMPassword
+    msLAPS-EncryptedDSRMPasswordHistory unixUserPassword msSFU30Password msFVE-RecoveryPassword msFVE-KeyPackage
+    msTPM-OwnerInformation msPKIAccountCredentials msPKIDPAPIMasterKeys msPKI-CredentialRoamingTokens msKds-RootKeyData
+    msDS-KeyCredentialLink altSecurityIdentities msDS-AllowedToActOnBehalfOfOtherIdentity msDS-AllowedToDelegateTo
+"""
+
+
+def test_what_active_directory_keeps_secret():
+    for name in ACTIVE_DIRECTORY.split():
+        assert verdict(ldap.compare(1, name)) == NO
+        assert verdict(ldap.modify(1, ldap.change(name, "x"))) == NO
+
+
 @pytest.mark.parametrize(
-    "name", ["cn", "description;lang-en", "2.5.4.3", "pwdReset", "x-under_score", "mail", "oid.2.5.4.3"]
+    "name",
+    [
+        "cn",
+        "description;lang-en",
+        "2.5.4.3",
+        "pwdReset",
+        "x-under_score",
+        "mail",
+        "oid.2.5.4.3",
+        "msDS-UserAccountControlComputed",
+    ],
 )
 def test_others_are(name):
     assert verdict(ldap.modify(1, ldap.change(name, "userPassword"))) is PASSES
