@@ -140,10 +140,23 @@ def _is_short(text: str) -> bool:
     return text.count("=") <= MAX_PARTS and len(text.encode("utf-8", "surrogatepass")) <= MAX_STORED
 
 
+def _plain(text: str) -> re.Pattern[str]:
+    """Finds DNs that are written as the template is, with values of which nothing has to be unescaped or normalised.
+
+    Programs fill in a template, too, so nearly all are: they need no parsing, the longest part of reading a Bind.
+    """
+    pieces = VARIABLE.split(text)
+    names = [match[1:-1] for match in VARIABLE.findall(text)]
+    pattern = re.escape(pieces[0])
+    for name, piece in zip(names, pieces[1:], strict=True):
+        pattern += rf"(?P<{name}>[a-z0-9._@-]{{1,{MAX_VALUE}}})" + re.escape(piece)
+    return re.compile(pattern)
+
+
 class Template:
     """How the DN of an account is made: `uid={local},ou=people,dc=example,dc=org`."""
 
-    __slots__ = ("_rdns", "_text", "variables")
+    __slots__ = ("_plain", "_rdns", "_text", "variables")
 
     def __init__(self, text: str) -> None:
         """Raises ValueError, whose text finishes the sentence `account_dn: …`."""
@@ -161,6 +174,7 @@ class Template:
             raise ValueError("gives every account one DN; write {account}, or {local}")
         self._text = text
         self._rdns = rdns
+        self._plain = _plain(text)
         self.variables = frozenset(values)
         """Those it has, with their braces."""
 
@@ -169,6 +183,11 @@ class Template:
 
     def matches(self, dn: str) -> dict[str, str] | None:
         """The value of each variable (`{local}`: `alice`), normalised, if `dn` has this form; else None."""
+        if len(dn) <= MAX_TEXT and (plain := self._plain.fullmatch(dn)):
+            return {f"{{{name}}}": value for name, value in plain.groupdict().items()}
+        return self._matches_parsed(dn)
+
+    def _matches_parsed(self, dn: str) -> dict[str, str] | None:
         rdns = comparable(dn)
         if rdns is None or len(rdns) != len(self._rdns):
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -233,6 +235,14 @@ def test_the_dn_of_an_account_leads_back_to_it(local: str, domain: str, text: st
     values = {"{account}": address, "{local}": local, "{domain}": domain}
     assert template.matches(filled) == {name: values[name] for name in template.variables}
     assert login_name(template, filled, (domain,)) == address
+
+
+@given(st.text("aZ09._@- ,=\\#\u0130ß\0", max_size=8), st.sampled_from(TEMPLATES), st.booleans())
+def test_a_dn_written_as_the_template_is_need_not_be_parsed(value: str, text: str, shout: bool) -> None:
+    template = Template(text)
+    typed = re.sub(r"\{\w+\}", lambda _: value, text)
+    typed = typed.upper() if shout else typed
+    assert template.matches(typed) == template._matches_parsed(typed)
 
 
 @given(LOCAL, LOCAL)

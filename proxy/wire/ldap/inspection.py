@@ -64,6 +64,12 @@ _AND, _OR, _NOT = 0xA0, 0xA1, 0xA2
 _SUBSTRINGS, _PRESENT, _EXTENSIBLE = 0xA4, 0x87, 0xA9
 _COMPARISONS = frozenset((0xA3, 0xA5, 0xA6, 0xA8))
 _RULE, _TYPE, _DN_ATTRIBUTES = 0x81, 0x82, 0x84
+_BEFORE_FILTER = (
+    *(grammar.OCTETS, grammar.ENUMERATED, grammar.ENUMERATED),
+    *(grammar.INTEGER, grammar.INTEGER, grammar.BOOLEAN),
+)
+"""baseObject, scope, derefAliases, sizeLimit, timeLimit, typesOnly."""
+_VALUE = (grammar.OCTETS,)
 _NEW_SUPERIOR = 0x80
 _EXTENDED_VALUE = 0x81
 
@@ -227,7 +233,8 @@ def _compare(raw: bytes, start: int, end: int) -> None:
 def _assertion(raw: bytes, start: int, end: int) -> bytes:
     """The attribute description of an AttributeValueAssertion."""
     name, at = expect(raw, start, end, grammar.OCTETS)
-    _last(raw, at, end, grammar.OCTETS)
+    if grammar.skip(raw, at, end, _VALUE) != end:
+        raise BerError("bytes behind an element")
     return raw[name:at]
 
 
@@ -244,47 +251,44 @@ def _modify_dn(raw: bytes, start: int, end: int) -> None:
 
 
 def _search(raw: bytes, start: int, end: int) -> None:
-    _, at = expect(raw, start, end, grammar.OCTETS)
-    for tag in (grammar.ENUMERATED, grammar.ENUMERATED, grammar.INTEGER, grammar.INTEGER, grammar.BOOLEAN):
-        _, at = expect(raw, at, end, tag)
+    at = grammar.skip(raw, start, end, _BEFORE_FILTER)
     _, _, stop = element(raw, at, end)
     _filters(raw, at, stop)
     _strings(raw, *_last(raw, stop, end, grammar.SEQUENCE), MAX_VALUES)
 
 
-def _filters(raw: bytes, start: int, end: int) -> None:
-    """All filters from `start` to `end`. Depth is counted, never used: nothing recurses."""
-    waiting = [(*found, 1) for found in _few(raw, start, end, MAX_PARTS)]
-    seen = 0
-    while waiting:
-        tag, start, stop, depth = waiting.pop()
-        seen += 1
+def _filters(raw: bytes, at: int, end: int) -> None:
+    """All filters from `at` to `end`, in the order of their bytes. `ends` has the end of each filter that is open."""
+    ends = [end]
+    parts = 0
+    while True:
+        while at == ends[-1]:
+            ends.pop()
+            if not ends:
+                return
+        parts += 1
+        if parts > MAX_PARTS:
+            raise _TooLarge
+        tag, start, stop = element(raw, at, ends[-1])
+        at = stop
         if tag in _COMPARISONS:
             _guard(_assertion(raw, start, stop))
         elif tag in (_AND, _OR, _NOT):
-            if depth >= MAX_DEPTH:
+            if len(ends) >= MAX_DEPTH:
                 raise BerError("filter nested too deep")
-            room = MAX_PARTS - seen - len(waiting)
-            waiting += [(*found, depth + 1) for found in _few(raw, start, stop, room)]
+            ends.append(stop)
+            at = start
         elif tag == _SUBSTRINGS:
-            name, at = expect(raw, start, stop, grammar.OCTETS)
-            _guard(raw[name:at])
-            parts = _few(raw, *_last(raw, at, stop, grammar.SEQUENCE), MAX_PARTS - seen - len(waiting))
-            seen += len(parts)
+            name, found = expect(raw, start, stop, grammar.OCTETS)
+            _guard(raw[name:found])
+            for _ in grammar.elements(raw, *_last(raw, found, stop, grammar.SEQUENCE)):
+                parts += 1
+                if parts > MAX_PARTS:
+                    raise _TooLarge
         elif tag == _EXTENSIBLE:
             _extensible(raw, start, stop)
         elif tag != _PRESENT:  # which tells nothing about a value
             raise BerError("unknown filter")
-
-
-def _few(raw: bytes, at: int, end: int, most: int) -> list[tuple[int, int, int]]:
-    """The elements from `at` to `end`, of which there may be `most`."""
-    found: list[tuple[int, int, int]] = []
-    for one in grammar.elements(raw, at, end):
-        if len(found) >= most:
-            raise _TooLarge
-        found.append(one)
-    return found
 
 
 def _extensible(raw: bytes, start: int, stop: int) -> None:
