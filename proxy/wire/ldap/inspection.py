@@ -63,7 +63,8 @@ _SEPARATOR = re.compile(rb"[,+;]")
 _AND, _OR, _NOT = 0xA0, 0xA1, 0xA2
 _SUBSTRINGS, _PRESENT, _EXTENSIBLE = 0xA4, 0x87, 0xA9
 _COMPARISONS = frozenset((0xA3, 0xA5, 0xA6, 0xA8))
-_RULE, _TYPE, _DN_ATTRIBUTES = 0x81, 0x82, 0x84
+_INITIAL, _FINAL = 0x80, 0x82
+_RULE, _TYPE, _VALUE_MATCHED, _DN_ATTRIBUTES = 0x81, 0x82, 0x83, 0x84
 _BEFORE_FILTER = (
     *(grammar.OCTETS, grammar.ENUMERATED, grammar.ENUMERATED),
     *(grammar.INTEGER, grammar.INTEGER, grammar.BOOLEAN),
@@ -82,6 +83,14 @@ class _TooLarge(Exception):
     """Looking at all of it would take too long."""
 
 
+class _Misshapen(Exception):
+    """A filter that RFC 4511 section 4.5.1 does not have, although its elements are whole.
+
+    OpenLDAP takes it for undefined and goes on reading where it gave up: behind an empty NOT the attribute list is a
+    filter and the controls are the attribute list, so that a search would be done as the service itself.
+    """
+
+
 def refusal(pdu: Pdu) -> tuple[int, str] | None:
     """Why this request is not passed on; None if it is. Raises BerError for one that is malformed."""
     try:
@@ -90,6 +99,8 @@ def refusal(pdu: Pdu) -> tuple[int, str] | None:
         return replies.NO_PASSWORDS
     except _TooLarge:
         return replies.TOO_LARGE
+    except _Misshapen:
+        return replies.NO_FILTER
 
 
 def _controls(pdu: Pdu) -> tuple[int, str] | None:
@@ -276,25 +287,38 @@ def _filters(raw: bytes, at: int, end: int) -> None:
         elif tag in (_AND, _OR, _NOT):
             if len(ends) >= MAX_DEPTH:
                 raise BerError("filter nested too deep")
+            if tag == _NOT and (start == stop or element(raw, start, stop)[2] != stop):
+                raise _Misshapen  # one filter, no more and no less
             ends.append(stop)
             at = start
         elif tag == _SUBSTRINGS:
-            name, found = expect(raw, start, stop, grammar.OCTETS)
-            _guard(raw[name:found])
-            for _ in grammar.elements(raw, *_last(raw, found, stop, grammar.SEQUENCE)):
-                parts += 1
-                if parts > MAX_PARTS:
-                    raise _TooLarge
+            parts += _substrings(raw, start, stop, MAX_PARTS - parts)
         elif tag == _EXTENSIBLE:
             _extensible(raw, start, stop)
         elif tag != _PRESENT:  # which tells nothing about a value
             raise BerError("unknown filter")
 
 
+def _substrings(raw: bytes, start: int, stop: int, most: int) -> int:
+    """A SubstringFilter of at most so many substrings; how many. At least one: initial, any …, final; none is empty."""
+    name, at = expect(raw, start, stop, grammar.OCTETS)
+    _guard(raw[name:at])
+    count, previous = 0, _INITIAL
+    for tag, one, end in grammar.elements(raw, *_last(raw, at, stop, grammar.SEQUENCE)):
+        if count >= most:
+            raise _TooLarge
+        if one == end or not previous <= tag <= _FINAL or (count and (tag == _INITIAL or previous == _FINAL)):
+            raise _Misshapen
+        count, previous = count + 1, tag
+    if not count:
+        raise _Misshapen
+    return count
+
+
 def _extensible(raw: bytes, start: int, stop: int) -> None:
     """A MatchingRuleAssertion. Without a type it looks at every attribute that its rule fits, passwords included."""
     previous = 0
-    named = False
+    named = matched = False
     for tag, one, end in grammar.elements(raw, start, stop):
         if not _RULE <= tag <= _DN_ATTRIBUTES or tag <= previous:
             raise BerError("unknown filter")
@@ -302,5 +326,9 @@ def _extensible(raw: bytes, start: int, stop: int) -> None:
         if tag == _TYPE:
             named = True
             _guard(raw[one:end])
+        elif tag == _VALUE_MATCHED:
+            matched = True
+    if not matched:
+        raise _Misshapen
     if not named:
         raise _Guarded
