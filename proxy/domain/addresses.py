@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 
 def local_part(address: str) -> str:
@@ -21,6 +22,7 @@ VARIABLES: dict[str, Callable[[str], str]] = {"{account}": str, "{local}": local
 VARIABLE = re.compile("|".join(map(re.escape, VARIABLES)))
 
 
+@lru_cache(maxsize=4096)
 def templated(template: str, address: str) -> str:
     """A template filled in, in one pass: what is put in is not looked at again and names no variable."""
     return VARIABLE.sub(lambda match: VARIABLES[match[0]](address), template)
