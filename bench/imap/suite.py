@@ -11,7 +11,7 @@ from tests.support.sidegate import Certificates
 
 WORKS = {
     "login": ["login", "400", "48"],
-    "login resumed": ["resumed", "960", "16"],
+    "login resumed": ["resumed", "960", "48"],
     "login latency": ["login", "60", "1"],
     "down 1": ["down", "400", "1"],
     "down 4": ["down", "400", "4"],
