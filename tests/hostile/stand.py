@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,10 @@ class Submission:
                 peer.send(b"250 2.1.0 Ok\r\n")
 
 
+PROBED_AGAIN = 290
+"""Seconds: a little less than the workers wait between two probes."""
+
+
 class Stand:
     """One running sidegate, the accounts of ALICE (with an app password) and CANARY, and CANARY's two live sessions."""
 
@@ -138,6 +143,8 @@ class Stand:
         )
         self.workers = workers
         self._earned = 0
+        self._probed = 0.0
+        """When the backends were first probed."""
         self._lock = threading.Lock()
         self.secrets = [MASTER_PASSWORD, ACCOUNT_PASSWORD, SERVICE_PASSWORD]
         self.canaries: dict[str, Talk] = {}
@@ -164,6 +171,7 @@ class Stand:
         self.gate.start()
         wait_until(lambda: self.contacts() >= self.workers * len(self.backends), "probes of all backends")
         self.earn(self.contacts() - self.earned())
+        self._probed = time.monotonic()
         for address in (ALICE, CANARY):
             if self.gate.cli("accounts", "show", address).returncode:
                 self.gate.add_account(address)
@@ -237,7 +245,8 @@ class Stand:
     def unharmed(self) -> None:
         """No contact that nobody earned, the live sessions answer, and no word of an error of ours in the log."""
         self.ping()
-        assert self.contacts() == self.earned()
+        again = int((time.monotonic() - self._probed) // PROBED_AGAIN) * self.workers * len(self.backends)
+        assert 0 <= self.contacts() - self.earned() <= again
         assert_clean(self.gate.log())
 
     # ---- clients -------------------------------------------------------------------------------
