@@ -1,7 +1,7 @@
 # make setup   .venv/bin/sidegate        make demo    everything on loopback; DEMO_ARGS="--ready-file F"
 # make test    lint, then all tests      make lint    ruff, mypy, import-linter
 # make test-long   the promised sizes: minutes, so not in make test (docs/long-tests.md)
-# make bench   against nginx and Dovecot, into docs/performance.md (needs their packages; 15 minutes; BENCH_ARGS)
+# make bench   against nginx, Dovecot and slapd, into docs/performance.md (needs their packages; 20 minutes; BENCH_ARGS)
 # make format  ruff's layout and fixes   make lock    new versions into requirements*.lock
 # make clean   everything that make made
 
@@ -30,7 +30,8 @@ test: lint debian-packages
 test-long: .venv/.tools
 	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
-# Root, because nginx and Dovecot are started as on a server; apt install nginx-light libnginx-mod-mail dovecot-imapd.
+# Root, because nginx and Dovecot are started as on a server; apt install nginx-light libnginx-mod-mail dovecot-imapd
+# slapd. BENCH_ARGS="--suite ldap" for one of the two.
 bench: .venv/.tools
 	$(BIN)/python -m bench --write docs/performance.md $(BENCH_ARGS)
 

@@ -14,9 +14,9 @@ import asyncio
 import gc
 import os
 import signal
-import socket
 import sys
 from collections.abc import Sequence
+from socket import SocketType
 
 import uvloop
 from twisted.internet import asyncioreactor
@@ -24,6 +24,7 @@ from twisted.internet import asyncioreactor
 from proxy import child, logs
 from proxy.fronts.listeners import Listeners, raise_descriptor_limit
 from proxy.fronts.probes import Probes
+from proxy.fronts.sockets import Socket
 from proxy.fronts.worker import Worker
 
 REPORT_INTERVAL = 1.0
@@ -41,11 +42,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _listening(argument: str) -> dict[str, socket.socket]:
-    sockets = {}
+def _listening(argument: str) -> dict[str, SocketType]:
+    sockets: dict[str, SocketType] = {}
     for part in argument.split(","):
         name, _, descriptor = part.rpartition("=")
-        sockets[name] = socket.socket(fileno=int(descriptor))
+        sockets[name] = Socket(fileno=int(descriptor))
     return sockets
 
 

@@ -157,6 +157,7 @@ class _Embedded(uvicorn.Server):
     def __init__(self, settings: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(settings)
         self._on_started = on_started
+        self._stopping = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -165,6 +166,14 @@ class _Embedded(uvicorn.Server):
     def stop(self) -> None:
         """Accept nothing more, finish what is open, return from serve()."""
         self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        """uvicorn's wakes up ten times a second to see whether it is to stop; once is enough for the Date header."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._stopping.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import operator
 import os
 import re
+import threading
 
 import pytest
 
@@ -152,3 +155,66 @@ def test_a_reader_that_stands_still_holds_nobody_and_is_told_what_it_missed(monk
 def test_a_line_fits_into_a_pipe_at_once(capsys):
     logs.get("core").info("x", **{f"field{number}": "\x00" * 512 for number in range(10)})
     assert len(line(capsys).encode()) == logs.MAX_LINE - 1
+
+
+class Writes(io.StringIO):
+    """A stderr that keeps what each write was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.each: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.each.append(text)
+        return len(text)
+
+
+def test_lines_together_leave_at_the_end_in_order(monkeypatch):
+    stderr = Writes()
+    monkeypatch.setattr("sys.stderr", stderr)
+    log = logs.get("core")
+    other = threading.Thread(target=log.info, args=("from another thread",))
+
+    def speak() -> None:
+        with logs.together():
+            log.info("one")
+            other.start()
+            other.join()
+            log.info("two")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        speak()
+    log.info("three")
+    elsewhere, both, three = stderr.each
+    assert elsewhere.endswith('event="from another thread"\n')
+    assert [re.sub("^time=[^ ]+ ", "", line) for line in both.splitlines()] == [
+        "level=info logger=core event=one",
+        "level=info logger=core event=two",
+    ]
+    assert three.endswith("event=three\n")
+
+
+@pytest.mark.parametrize("letter", ["x", "ü"])
+def test_no_write_of_lines_together_is_more_than_a_pipe_takes_at_once(monkeypatch, letter):
+    stderr = Writes()
+    monkeypatch.setattr("sys.stderr", stderr)
+    with logs.together():
+        for number in range(200):
+            logs.get("core").info("x", number=number, text=letter * (7 * number % 300))
+    assert re.findall("number=([0-9]+) ", "".join(stderr.each)) == [str(number) for number in range(200)]
+    sizes = [len(write.encode()) for write in stderr.each]
+    assert max(sizes) <= logs.MAX_LINE < min(map(operator.add, sizes, sizes[1:]))
+
+
+def test_lines_together_that_are_dropped_are_counted(monkeypatch):
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as reader, open(writing, "w") as stalled:
+        monkeypatch.setattr("sys.stderr", stalled)
+        for number in range(400):  # a pipe takes 65,536 bytes
+            with logs.together():
+                for _ in range(5):
+                    logs.get("core").info("x" * 100, number=number)
+        written = reader.read(1 << 20).decode().count("\n")
+        logs.get("core").info("again")
+        assert reader.read(1 << 20).decode().endswith(f" lines={2000 - written}\n")

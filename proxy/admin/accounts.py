@@ -1,4 +1,4 @@
-"""Accounts: add, list, show, enable, disable, remove, and the members of shared mailboxes."""
+"""Accounts: add, list, show, enable, disable, remove, their aliases, and the members of shared mailboxes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from proxy.admin.lookup import account_named, account_pages, change, note, note_
 from proxy.admin.views import AccountDetail, AccountView, stamp, stamp_or_none
 from proxy.directory.choosing import MAX_PASSWORD, MIN_PASSWORD, Unfit, unfit
 from proxy.domain.audit import Event
+from proxy.domain.login_names import canonical
 from proxy.domain.model import Account, AccountKind, AppPasswordRecord, EndReason, MfaState
 from proxy.domain.secret import Secret
 from proxy.store import accounts as store
@@ -74,7 +75,7 @@ def checked(desk: Desk, wanted: Wanted) -> NewAccount:
         raise Invalid(f"{address}: only a shared mailbox has members")
     if kind is not AccountKind.PERSON and (wanted.admin or wanted.password is not None):
         raise Invalid(f"{address}: only a person signs in at the portal: no account password and no admin right")
-    aliases = dict.fromkeys(values.login_name(alias, config.default_domain) for alias in wanted.aliases)
+    aliases = dict.fromkeys(values.alias(alias, config) for alias in wanted.aliases)
     if wanted.password is not None:
         _refuse_unfit(wanted.password, address, *aliases)
     aliases.pop(address, None)
@@ -228,6 +229,44 @@ def _with_minted_elsewhere(c: Connection, desk: Desk, name: str) -> tuple[Accoun
     mailboxes = store.memberships(c, account.id)
     minted = [record for mailbox in mailboxes for record in app_passwords.of_account(c, mailbox.id, live_only=True)]
     return account, [record for record in minted if record.owner_id == account.id]
+
+
+async def change_aliases(
+    desk: Desk, actor: Actor, name: str, add: Sequence[str], remove: Sequence[str]
+) -> AccountDetail:
+    """Have further login names lead to an account, and others no more, all or none. Its sessions go on.
+
+    What is removed may be added to another account by the next call. Conflict for a name that leads elsewhere, or is to
+    be removed and leads not here.
+    """
+    added = [values.alias(alias, desk.config) for alias in add]
+
+    def write(c: Connection) -> tuple[int, AccountDetail]:
+        account = account_named(c, desk, name)
+        removed = [_alias_of(account, alias, desk.config.default_domain) for alias in remove]
+        store.remove_login_names(c, account.id, removed)
+        try:
+            new = store.add_login_names(c, account.id, added)
+        except NameTaken as error:
+            raise taken(error) from None
+        for what, changed in (("removed", removed), ("added", new)):
+            if changed:
+                note(c, desk, actor, Event.ACCOUNT_CHANGED, account, detail=f"aliases {what}: {'; '.join(changed)}")
+        now = account_named(c, desk, account.address)
+        return account.id, _detail(c, AccountRow(now, app_passwords.count_live(c, account.id)))
+
+    account_id, detail = await desk.store.write(write)
+    desk.changed(account_id)
+    return detail
+
+
+def _alias_of(account: Account, alias: str, default_domain: str) -> str:
+    spelled = canonical(alias, default_domain)
+    if spelled == account.address:
+        raise Conflict(f"{account.address} is the account's address, which stays", code="is_address")
+    if spelled not in account.login_names:
+        raise Conflict(f"{alias!r} is no login name of {account.address}", code="no_alias")
+    return spelled
 
 
 async def add_members(desk: Desk, actor: Actor, name: str, members: Sequence[str]) -> AccountDetail:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.config.settings import Backend, Config, Strategy
-from proxy.domain.login_names import templated
+from proxy.domain.addresses import templated
 from proxy.store import accounts as store
 
 if TYPE_CHECKING:

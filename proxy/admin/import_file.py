@@ -4,6 +4,7 @@
     kind           person (default), shared, service
     name           display name
     aliases        further login names, separated by spaces
+    dn             the DN that people bind with in LDAP, where no `account_dn` makes it: a login name, too
     backend_name   what the backend calls it, where the configured template does not fit
     owner          of a service account: the person who answers for it
     members        of a shared mailbox: the persons who may mint for it, separated by spaces
@@ -28,7 +29,7 @@ from proxy.domain.login_names import canonical
 from proxy.domain.model import AccountKind
 from proxy.store.accounts import NewAccount
 
-COLUMNS = ("address", "kind", "name", "aliases", "backend_name", "owner", "members", "admin")
+COLUMNS = ("address", "kind", "name", "aliases", "dn", "backend_name", "owner", "members", "admin")
 MAX_ERRORS = 200
 """Listed; more are counted."""
 _YES_NO = {"": False, "no": False, "false": False, "0": False, "yes": True, "true": True, "1": True}
@@ -53,6 +54,13 @@ class Row:
     members: tuple[str, ...]
     called: set[str]
     """What backends will call it (backend_names.py)."""
+    dn: str | None
+    """That of its aliases which is from the column dn."""
+
+    def login_names(self) -> list[tuple[str, str]]:
+        """All of them, each behind the column that it is from."""
+        aliases = [("dn" if alias == self.dn else "aliases", alias) for alias in self.new.aliases]
+        return [("address", self.new.address), *aliases]
 
 
 @dataclass(slots=True)
@@ -163,10 +171,15 @@ def _row(desk: Desk, line: int, fields: dict[str, str], problems: list[Problem])
         problems.append(Problem(line, "kind", f"{kind!r} is no kind of account; kinds are {', '.join(AccountKind)}"))
         return None
     aliases = tuple(fields.get("aliases", "").split())
+    dn = fields.get("dn", "")
     members = _names(desk, line, "members", fields.get("members", "").split(), problems)
     owner = _names(desk, line, "owner", [fields["owner"]] if fields.get("owner") else [], problems)
     for alias in aliases:
         check("aliases", Wanted(address, aliases=(alias,)))
+    if dn and "=" not in dn:
+        problems.append(Problem(line, "dn", f"{dn!r} is no DN; write CN=…,OU=…,DC=…"))
+    elif dn:
+        check("dn", Wanted(address, aliases=(dn,)))
     check("name", Wanted(address, name=fields.get("name") or None))
     check("backend_name", Wanted(address, backend_name=fields.get("backend_name") or None))
     if len(problems) > before:
@@ -174,7 +187,7 @@ def _row(desk: Desk, line: int, fields: dict[str, str], problems: list[Problem])
     wanted = Wanted(
         address,
         kind,
-        aliases,
+        (*aliases, dn) if dn else aliases,
         backend_name=fields.get("backend_name") or None,
         name=fields.get("name") or None,
         owner=owner[0] if owner else None,
@@ -183,7 +196,8 @@ def _row(desk: Desk, line: int, fields: dict[str, str], problems: list[Problem])
     )
     try:
         new = checked(desk, wanted)
-        return Row(line, new, wanted.owner, members, called(config, new.address, new.backend_name))
+        at_backends = called(config, new.address, new.backend_name)
+        return Row(line, new, wanted.owner, members, at_backends, canonical(dn, "") if dn else None)
     except Invalid as error:
         problems.append(Problem(line, "kind", str(error)))
         return None
@@ -201,7 +215,7 @@ def _names(desk: Desk, line: int, column: str, raw: list[str], problems: list[Pr
 
 
 def _refuse_taken(row: Row, known: Known, problems: list[Problem]) -> None:
-    for column, name in (("address", row.new.address), *(("aliases", alias) for alias in row.new.aliases)):
+    for column, name in row.login_names():
         if name in known.login_names:
             problems.append(Problem(row.line, column, f"{name!r} leads to {known.login_names[name]} already"))
     for name in row.called & known.called.keys():
@@ -211,7 +225,7 @@ def _refuse_taken(row: Row, known: Known, problems: list[Problem]) -> None:
 
 
 def _refuse_twice(row: Row, names: dict[str, int], at_backends: dict[str, int], problems: list[Problem]) -> None:
-    for column, name in (("address", row.new.address), *(("aliases", alias) for alias in row.new.aliases)):
+    for column, name in row.login_names():
         if (first := names.setdefault(name, row.line)) != row.line:
             problems.append(Problem(row.line, column, f"{name!r} is in line {first} already"))
     for name in row.called:

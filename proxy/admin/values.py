@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from proxy.admin.desk import Invalid
+from proxy.config.settings import Config
 from proxy.domain import durations
-from proxy.domain.login_names import canonical, domain_of
+from proxy.domain.addresses import domain_of
+from proxy.domain.login_names import canonical
 from proxy.domain.model import Protocol
 from proxy.domain.networks import canonical_network
 
@@ -91,19 +93,29 @@ def label(text: str, what: str, longest: int = MAX_NAME) -> str:
 def address(raw: str, default_domain: str, domains: Iterable[str]) -> str:
     """The canonical address of an account to be: local@domain, in a domain that is served here."""
     name = canonical(raw, default_domain)
-    if name is None or "@" not in name or not all(name.rpartition("@")[::2]):
+    if name is None or "=" in name or "@" not in name or not all(name.rpartition("@")[::2]):
         raise Invalid(f"{raw!r} cannot be an address; it takes letters, digits and . _ + - around one @")
     if domain_of(name) not in domains:
         raise Invalid(f"{name!r} is not in a domain served here ({', '.join(domains)}); add it to `domains:` first")
     return name
 
 
-def login_name(raw: str, default_domain: str) -> str:
-    """The canonical form of an alias; it may have any domain, or be of the form DOMAIN\\user."""
-    name = canonical(raw, default_domain)
+def alias(raw: str, config: Config) -> str:
+    """The canonical form of an alias; it may have any domain, or be of the form DOMAIN\\user, or a DN."""
+    name = canonical(raw, config.default_domain)
     if name is None:
-        raise Invalid(f"{raw!r} cannot be a login name")
+        hint = "; a DN takes names and plain values without * and %, and 1,024 bytes" if "=" in raw else ""
+        raise Invalid(f"{raw!r} cannot be a login name{hint}")
+    if "=" in name and name in _services(config):
+        raise Invalid(f"{raw!r} is a service's own DN (service_accounts or bind_dn), never an account's")
     return name
+
+
+def _services(config: Config) -> set[str | None]:
+    """Whoever is one of them would get in with the password that the directory checks, or speak for everybody."""
+    backends = config.backends.values()
+    dns = [service.dn for backend in backends for service in backend.service_accounts]
+    return {canonical(dn, "") for dn in (*dns, *(backend.login.bind_dn for backend in backends)) if dn}
 
 
 _BACKEND_NAME = re.compile(r"[^\x00-\x20\x7f*%\"\\<>()]+")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from proxy.config.settings import Backend
-from proxy.domain.login_names import templated
+from proxy.domain.addresses import templated
 from proxy.domain.model import Account
 
 _NAME = re.compile(r"[^\x00-\x20\x7f-\x9f*%]{1,256}")

@@ -7,6 +7,7 @@ makes no difference to what they may see there, so what they may see is written 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from proxy.config.settings import Backend
 from proxy.domain.backend_login import ServiceIdentityLogin
@@ -15,17 +16,17 @@ from proxy.domain.model import Account
 
 
 def make(backend: Backend) -> Callable[[Account], ServiceIdentityLogin]:
-    """A function from an account to its login. The account's DN, where there is one, is what Who am I? says."""
+    """A function from an account to its login. Who am I? says the DN that `account_dn` makes, where it does."""
     login = backend.login
     password = login.password
     assert password is not None  # the configuration holds that
-    template = Template(backend.account_dn)
+    template = Template(backend.account_dn) if backend.account_dn else None
 
     def present(account: Account) -> ServiceIdentityLogin:
-        try:
-            identity = f"dn:{template.fill(account.address)}"
-        except ValueError:
-            identity = f"u:{account.address}"
+        identity = f"u:{account.address}"
+        if template is not None:
+            with suppress(ValueError):
+                identity = f"dn:{template.fill(account.address)}"
         return ServiceIdentityLogin(login.bind_dn, password, identity, login.bases, login.attributes)
 
     return present

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 
-from proxy.domain.login_names import templated
+from proxy.domain.addresses import templated
 from proxy.domain.model import Account
 
 WITHIN = 5.0

@@ -28,7 +28,9 @@ def accounts() -> None:
 @accounts.command()
 @click.argument("address")
 @click.option("--kind", type=click.Choice([kind.value for kind in AccountKind]), default="person", show_default=True)
-@click.option("--alias", "aliases", multiple=True, metavar="NAME", help="Another login name. May be given again.")
+@click.option(
+    "--alias", "aliases", multiple=True, metavar="NAME", help="Another login name, or a DN. May be given again."
+)
 @click.option("--backend-name", metavar="NAME", help="What the backend calls it, if its template does not fit.")
 @click.option("--name", metavar="NAME", help="Display name.")
 @click.option("--owner", metavar="ACCOUNT", help="Of a service: the person who answers for it.")
@@ -139,6 +141,7 @@ def import_file(file: Path, dry_run: bool, yes: bool, as_json: bool) -> None:
       kind           person (default), shared, service
       name           display name
       aliases        further login names, separated by spaces
+      dn             what people bind with in LDAP, if account_dn does not fit
       backend_name   what the backend calls it, if its template does not fit
       owner          of a service: the person who answers for it
       members        of a shared mailbox: persons, separated by spaces
@@ -240,6 +243,29 @@ def remove(account: str, as_json: bool) -> None:
     """Remove an account, its app passwords and its sessions. There is no way back."""
     with core() as api:
         _closed(api.delete(f"accounts/{quoted(account)}"), "is removed", as_json)
+
+
+@accounts.command()
+@click.argument("account")
+@click.option("--add", "added", multiple=True, metavar="NAME", help="Another login name, or a DN. May be given again.")
+@click.option("--remove", "removed", multiple=True, metavar="NAME", help="One that it has. May be given again.")
+@json_option
+def aliases(account: str, added: tuple[str, ...], removed: tuple[str, ...], as_json: bool) -> None:
+    """List or change which login names lead to an account, besides its address.
+
+    All are changed, or none. Sessions and app passwords stay as they are.
+    """
+    path = f"accounts/{quoted(account)}"
+    with core() as api:
+        if added or removed:
+            row = api.post(f"{path}/aliases", {"add": list(added), "remove": list(removed)})
+        else:
+            row = api.get(path)
+    names = row["login_names"][1:]
+    if as_json:
+        echo_json(names)
+    else:
+        table(("Alias",), [(name,) for name in names], empty=f"{row['account']} has no aliases.")
 
 
 @accounts.command()

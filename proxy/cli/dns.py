@@ -18,7 +18,8 @@ def dns() -> None:
 @json_option
 def records(domain: str, as_json: bool) -> None:
     """Print the records for a domain, as lines for its zone file."""
-    from proxy.domain.login_names import canonical, domain_of
+    from proxy.domain.addresses import domain_of
+    from proxy.domain.login_names import canonical
     from proxy.onboarding import dns as onboarding
 
     config = load_config(files=False)

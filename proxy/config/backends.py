@@ -8,7 +8,7 @@ from pathlib import Path
 from proxy.config import credentials, directories, files, values
 from proxy.config.document import Node, Scalar
 from proxy.config.reader import KEYS, Section, section
-from proxy.config.settings import Address, Backend, BackendTls, ClientAddress, Login, Strategy
+from proxy.config.settings import Address, Backend, BackendTls, ClientAddress, Login, ServiceAccount, Strategy
 from proxy.domain.model import Protocol
 
 MAIL_PROTOCOLS = (Protocol.IMAP, Protocol.SMTP)
@@ -101,7 +101,15 @@ def _backend(
     insecure = here.get("insecure", values.flag, False)
     _check_protection(here, speaks, tls, addresses, insecure=insecure)
     login = _login(here, speaks, secrets=secrets)
-    account_dn = directories.account_dn(here, domains, login) if speaks is Protocol.LDAP else directories.none(here)
+    account_dn = ""
+    services: tuple[ServiceAccount, ...] = ()
+    if speaks is Protocol.LDAP:
+        account_dn = directories.account_dn(here, domains, login)
+        services = directories.service_accounts(
+            here, domains, account_dn, login, certificates=certificates, secrets=secrets
+        )
+    else:
+        directories.none(here)
     return Backend(
         name=name,
         protocol=speaks,
@@ -116,9 +124,7 @@ def _backend(
         account_dn=account_dn,
         bind_names=here.get("bind_names", values.flag, False),
         bind_only=here.get("bind_only", values.flag, False),
-        service_accounts=directories.service_accounts(
-            here, domains, account_dn, login, certificates=certificates, secrets=secrets
-        ),
+        service_accounts=services,
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from proxy.config import on_revoke, values
 from proxy.config.document import Sequence
 from proxy.config.reader import Section, section
-from proxy.config.settings import Login, ServiceAccount
+from proxy.config.settings import Login, ServiceAccount, Strategy
 from proxy.domain import dn
 
 
 def account_dn(here: Section, domains: tuple[str, ...], login: Login) -> str:
-    """The DN template of an LDAP backend; empty, and an error recorded, where it is missing or wrong."""
+    """The DN template of an LDAP backend; empty, and an error recorded, where it is wrong or cannot be done without."""
+    if "account_dn" not in here and login.strategy is Strategy.SERVICE_IDENTITY:
+        return ""
     written = here.required("account_dn", values.account_dn, "", "write uid={local},ou=people,dc=example,dc=org")
     if not written:
         return ""
@@ -24,12 +26,11 @@ def account_dn(here: Section, domains: tuple[str, ...], login: Login) -> str:
     return written
 
 
-def none(here: Section) -> str:
+def none(here: Section) -> None:
     """For a backend that is no directory: the keys that only one of those has are errors."""
     for key in ("account_dn", "bind_names", "bind_only", "service_accounts"):
         if key in here:
             here.fail(key, "is for ldap only; remove it")
-    return ""
 
 
 def service_accounts(
@@ -37,7 +38,7 @@ def service_accounts(
 ) -> tuple[ServiceAccount, ...]:
     """The services whose Binds are passed through; wrong ones are recorded and left out."""
     node = here.node("service_accounts")
-    if node is None or not account_dn:
+    if node is None:
         return ()
     if not isinstance(node, Sequence):
         here.fail("service_accounts", "must be a list; write [{dn: …, networks: […]}]")
@@ -67,7 +68,7 @@ def _against_service(written: str, account_dn: str, login: Login, others: list[S
     parsed = dn.comparable(written)
     if parsed is None:
         return "has an OID, a quoted or a # value, which cannot be compared; write names and plain values"
-    if dn.Template(account_dn).matches(written) is not None:
+    if account_dn and dn.Template(account_dn).matches(written) is not None:
         return "is an account's by account_dn, whose password must never pass; move the service to another branch"
     if parsed == dn.comparable(login.bind_dn):
         return "is login.bind_dn, which may speak for everybody; give the service an entry of its own"

@@ -154,7 +154,7 @@ class Backend:
     client_address: ClientAddress
     insecure: bool = False
     account_dn: str = ""
-    """LDAP: a domain.dn.Template, the DN of an account."""
+    """LDAP: a domain.dn.Template, the DN of an account. Empty (service_identity only): DNs are stored login names."""
     bind_names: bool = False
     """LDAP: clients may bind with a login name in place of a DN, as with Active Directory."""
     service_accounts: tuple[ServiceAccount, ...] = ()

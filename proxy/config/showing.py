@@ -120,9 +120,9 @@ def _backend(backend: Backend, only_changed: bool) -> dict[str, Any]:
         ("ca", None if backend.ca is None else str(backend.ca), None),
         ("server_name", backend.server_name, None),
         ("insecure", backend.insecure, False),
+        ("account_dn", backend.account_dn, ""),
     )
     if backend.protocol is Protocol.LDAP:
-        tree["account_dn"] = backend.account_dn
         services = [_service(service) for service in backend.service_accounts]
         tree |= _kept(
             only_changed,

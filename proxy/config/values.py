@@ -16,8 +16,9 @@ from proxy.config.document import Scalar
 from proxy.config.reader import Bad
 from proxy.config.settings import Address
 from proxy.domain import durations
+from proxy.domain.addresses import domain_of, templated
 from proxy.domain.dn import Template, comparable, is_well_formed
-from proxy.domain.login_names import canonical, domain_of, templated
+from proxy.domain.login_names import canonical
 from proxy.domain.networks import NetworkSet, canonical_network
 from proxy.wire.ldap.inspection import GUARDED
 
@@ -272,11 +273,11 @@ def comparable_dn(scalar: Scalar) -> str:
 
 
 def attribute(scalar: Scalar) -> str:
-    """The name of an LDAP attribute that holds no password."""
+    """The name of an LDAP attribute that everybody may read: no password, and nothing else that is guarded."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", text(scalar)):
         raise Bad("is no attribute's name; list what may be read one by one, without * or options")
     if scalar.text.lower().encode() in GUARDED:
-        raise Bad("holds a password, which nobody may read here")
+        raise Bad("holds a password, a key or who may speak for whom, which nobody may read here")
     return scalar.text
 
 

@@ -245,6 +245,7 @@ class _Api:
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,
             timeout_graceful_shutdown=int(API_STOPS_WITHIN),
         )
         self._server = _Embedded(config)
@@ -255,13 +256,24 @@ class _Api:
         self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[sock]))
 
     async def stop(self) -> None:
-        self._server.should_exit = True
+        self._server.stop()
         if self._task is not None:
             await self._task
 
 
 class _Embedded(uvicorn.Server):
-    """uvicorn without its hands on our signals."""
+    """uvicorn without its hands on our signals, and without its looking ten times a second whether it is to stop."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        self.should_exit = True
+        self._stopping.set()
+
+    async def main_loop(self) -> None:
+        await self._stopping.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -28,7 +28,7 @@ USES_EVERY = 4.0
 """Seconds between two writes; with the write itself they stay under the 1 s and 5 s that are promised."""
 MAX_WAITING = 20_000
 """Records of a kind that wait for the store."""
-SLICE = 100
+SLICE = 250
 """Records of a kind in one transaction: some 20 ms of the writer's time, so that a revoke need not wait."""
 
 Args = TypeVarTuple("Args")

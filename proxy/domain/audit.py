@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from enum import StrEnum
 from operator import attrgetter
+
+from proxy.domain.values import value
 
 CHAIN_START = bytes(32)
 
@@ -69,7 +71,7 @@ class Event(StrEnum):
     """What is left of the newest record that was removed for its age; the chain begins behind it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AuditEvent:
     """One record. `actor` is who did it: `operator:UID`, `person:ADDRESS`, `client` or `sidegate`; accounts are
     addresses."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxy.domain.secret import Secret
+from proxy.domain.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PlainLogin:
     """SASL PLAIN (RFC 4616). `authzid` may be empty: then `authcid` is all there is (`user*master`, static)."""
 
@@ -16,7 +17,7 @@ class PlainLogin:
     password: Secret
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BearerLogin:
     """SASL OAUTHBEARER (RFC 7628) with a token for one account."""
 
@@ -24,14 +25,14 @@ class BearerLogin:
     token: Secret
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class XclientLogin:
     """Postfix XCLIENT LOGIN=, always sent together with ADDR."""
 
     user: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ProxiedLogin:
     """LDAP: a simple Bind as a service that speaks for the account with each request (RFC 4370)."""
 

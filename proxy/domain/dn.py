@@ -1,4 +1,5 @@
-"""Distinguished names, and which account one of them is: the DN <-> account rule of an LDAP backend (`account_dn`).
+"""Distinguished names, and which account one of them is: by the DN <-> account rule of an LDAP backend (`account_dn`),
+or as a stored login name (`normal`).
 
 DNs are compared by component, after unescaping (RFC 4514 section 3): attribute types letter case aside, values as
 caseIgnoreMatch (RFC 4517 section 4.2.11). There is no schema here: `userid` is not known to be `uid`.
@@ -10,7 +11,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from proxy.domain.login_names import VARIABLE, VARIABLES
+from proxy.domain.addresses import VARIABLE, VARIABLES
 
 Rdn = tuple[tuple[str, str], ...]
 """(type in lower case, normalised value) of each part, sorted: their order means nothing."""
@@ -31,6 +32,10 @@ MAX_TEXT = 4096
 MAX_VALUE = 256
 """Characters of a value that may still name an account (login_names.MAX_BYTES); a longer one is not normalised, which
 takes quadratic time for some."""
+MAX_STORED = 1024
+"""Bytes of a DN that may be a stored login name, as typed and in normal form."""
+MAX_PARTS = 64
+"""Equals signs in it: strangers send these, too, and here every one costs 10 us."""
 
 _SPECIAL = r'[\\"+,;<>=# ]'
 _PAIR = rf"\\(?:{_SPECIAL}|[0-9A-Fa-f]{{2}})"
@@ -104,7 +109,10 @@ def _unescaped(raw: str) -> str | None:
 
 def _normalised(value: str) -> str:
     """As caseIgnoreMatch prepares it: compatibility forms and letter case away, runs of spaces to one (RFC 4518)."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
+    if value.isascii():
+        folded = value.lower()
+    else:
+        folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
     return re.sub(" {2,}", " ", folded)
 
 
@@ -116,10 +124,39 @@ def escaped(value: str) -> str:
     return "\\" + text if text.startswith((" ", "#")) else text
 
 
+def normal(text: str) -> str | None:
+    """The one spelling of a DN as a stored login name (login_names.canonical); None where it can be none.
+
+    Its own normal form is itself. It holds no control characters and nothing else that login names never do.
+    """
+    rdns = comparable(text) if _is_short(text) else None
+    if not rdns or not all(value and value.isprintable() for rdn in rdns for _, value in rdn):
+        return None
+    joined = ",".join("+".join(f"{kind}={escaped(value)}" for kind, value in rdn) for rdn in rdns)
+    return joined if _is_short(joined) and not set(joined) & set("*%") else None
+
+
+def _is_short(text: str) -> bool:
+    return text.count("=") <= MAX_PARTS and len(text.encode("utf-8", "surrogatepass")) <= MAX_STORED
+
+
+def _plain(text: str) -> re.Pattern[str]:
+    """Finds DNs that are written as the template is, with values of which nothing has to be unescaped or normalised.
+
+    Programs fill in a template, too, so nearly all are: they need no parsing, the longest part of reading a Bind.
+    """
+    pieces = VARIABLE.split(text)
+    names = [match[1:-1] for match in VARIABLE.findall(text)]
+    pattern = re.escape(pieces[0])
+    for name, piece in zip(names, pieces[1:], strict=True):
+        pattern += rf"(?P<{name}>[a-z0-9._@-]{{1,{MAX_VALUE}}})" + re.escape(piece)
+    return re.compile(pattern)
+
+
 class Template:
     """How the DN of an account is made: `uid={local},ou=people,dc=example,dc=org`."""
 
-    __slots__ = ("_rdns", "_text", "variables")
+    __slots__ = ("_plain", "_rdns", "_text", "variables")
 
     def __init__(self, text: str) -> None:
         """Raises ValueError, whose text finishes the sentence `account_dn: …`."""
@@ -137,6 +174,7 @@ class Template:
             raise ValueError("gives every account one DN; write {account}, or {local}")
         self._text = text
         self._rdns = rdns
+        self._plain = _plain(text)
         self.variables = frozenset(values)
         """Those it has, with their braces."""
 
@@ -145,6 +183,11 @@ class Template:
 
     def matches(self, dn: str) -> dict[str, str] | None:
         """The value of each variable (`{local}`: `alice`), normalised, if `dn` has this form; else None."""
+        if len(dn) <= MAX_TEXT and (plain := self._plain.fullmatch(dn)):
+            return {f"{{{name}}}": value for name, value in plain.groupdict().items()}
+        return self._matches_parsed(dn)
+
+    def _matches_parsed(self, dn: str) -> dict[str, str] | None:
         rdns = comparable(dn)
         if rdns is None or len(rdns) != len(self._rdns):
             return None
@@ -170,10 +213,10 @@ class Template:
 def login_name(template: Template, dn: str, domains: Sequence[str]) -> str | None:
     """The login name that `dn` stands for, not yet canonical (login_names); None if it is no account's DN.
 
-    With {local} alone, which has no domain, it is in the one of `domains`.
+    With {local} alone, which has no domain, it is in the one of `domains`. With an = it would be a DN itself.
     """
     found = template.matches(dn)
-    if found is None:
+    if found is None or any("=" in value for value in found.values()):
         return None
     if "{account}" in found:
         name = found["{account}"]

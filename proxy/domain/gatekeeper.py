@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from proxy.domain.addresses import domain_of
 from proxy.domain.backend_login import BackendLogin
-from proxy.domain.login_names import canonical, domain_of
+from proxy.domain.login_names import canonical
 from proxy.domain.model import Account, AppPasswordRecord, BearerToken, EndReason, LoginAttempt, Protocol
 from proxy.domain.networks import NetworkSet
+from proxy.domain.values import value
 from proxy.domain.verdicts import Accepted, PassThrough, Reason, Refused
 
 
@@ -28,7 +30,7 @@ class Rules:
     """By backend: the service DNs that pass, each with the networks it may come from."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LiveSessions:
     """How many sessions are registered now, the one being asked for not among them."""
 

@@ -1,15 +1,17 @@
 """Login names: what a client typed becomes the one spelling that the store, limits and log use (DESIGN section 8).
 
 The order is fixed: the domain goes to A-labels, ASCII letters are folded, nothing is trimmed, then the
-alphabet is checked. Canonicalising twice changes nothing, and two names that differ here are two names.
+alphabet is checked. What has an = in it is a DN, spelled as dn.normal does. Canonicalising twice changes nothing, and
+two names that differ here are two names.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import idna
+
+from proxy.domain import dn
 
 MAX_BYTES = 256
 _ADDRESS = re.compile(r"[a-z0-9._+-]+@[a-z0-9.-]+")
@@ -20,6 +22,8 @@ _STORED_ONLY = re.compile(r"[a-z0-9._+@'/\\-]+")
 
 def canonical(raw: str, default_domain: str) -> str | None:
     """The canonical login name, or None when `raw` cannot be one: it is then refused without being looked up."""
+    if "=" in raw:
+        return dn.normal(raw)
     size = len(raw) if raw.isascii() else len(raw.encode("utf-8", "surrogatepass"))
     if not 0 < size <= MAX_BYTES or raw.count("@") > 1:
         return None
@@ -40,23 +44,3 @@ def canonical(raw: str, default_domain: str) -> str | None:
     if _STORED_ONLY.fullmatch(name) and any(c in name for c in "'/\\"):
         return name
     return None
-
-
-def local_part(address: str) -> str:
-    """`alice` of `alice@example.org`."""
-    return address.rpartition("@")[0] or address
-
-
-def domain_of(address: str) -> str:
-    """`example.org` of `alice@example.org`; empty where there is none."""
-    return address.rpartition("@")[2] if "@" in address else ""
-
-
-VARIABLES: dict[str, Callable[[str], str]] = {"{account}": str, "{local}": local_part, "{domain}": domain_of}
-"""What a template that names accounts (`username`, `account_dn` …) may hold, and what each makes of an address."""
-VARIABLE = re.compile("|".join(map(re.escape, VARIABLES)))
-
-
-def templated(template: str, address: str) -> str:
-    """A template filled in, in one pass: what is put in is not looked at again and names no variable."""
-    return VARIABLE.sub(lambda match: VARIABLES[match[0]](address), template)

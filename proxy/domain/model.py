@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from proxy.domain.secret import Secret
+from proxy.domain.values import value
 
 
 class Protocol(StrEnum):
@@ -63,7 +64,7 @@ class Account:
     """Every spelling that leads here, the address first; filled by the store."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LastUse:
     """When, from where, by which protocol and which program an app password was last used."""
 
@@ -102,7 +103,7 @@ class AppPasswordRecord:
     recipients: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClientInfo:
     """One client connection as the front saw it; `address` is the real client's, after a PROXY header."""
 
@@ -116,14 +117,14 @@ class ClientInfo:
     """IMAP ID or EHLO argument, cleaned and at most 128 characters (wire/events.py)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AppPassword:
     """A credential on the wire: what the client typed as a password, raw."""
 
     secret: Secret
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BearerToken:
     """A credential on the wire: an OAuth access token (RFC 7628)."""
 
@@ -139,7 +140,7 @@ class ServiceBind:
 Credential = AppPassword | BearerToken
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LoginAttempt:
     """What a front asks the gatekeeper. Names are as the client spelled them, decoded as UTF-8."""
 

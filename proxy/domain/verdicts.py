@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from proxy.domain.backend_login import BackendLogin
+from proxy.domain.values import value
 
 
 class Shown(StrEnum):
@@ -85,7 +85,7 @@ The reply depends on the shape of what was sent, never on what the store knows.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Accepted:
     """Log this client in. Only domain/gatekeeper.py builds one."""
 
@@ -98,7 +98,7 @@ class Accepted:
     login: BackendLogin
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Refused:
     """Not this time; the reply is SHOWN[reason]. The ids are for log and history, None where nothing matched."""
 
@@ -107,7 +107,7 @@ class Refused:
     app_password_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PassThrough:
     """A listed LDAP service DN: relay this one Bind, and then what a service may do. Only the gatekeeper builds one."""
 
@@ -115,7 +115,7 @@ class PassThrough:
     """The DN, as the configuration has it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unavailable:
     """We cannot decide now; the temporary reply. `detail` is for our log only."""
 

@@ -242,10 +242,8 @@ class PendingAttempt:
 def _refusal_delay(connection: Connection) -> float:
     """Seconds. Programs that ask for everybody ask one after the other, some of them (Prosody), and must not be held up
     by whoever mistypes."""
-    delay = connection.worker.limits.refusal_delay
-    return (
-        min(delay, SERVICE_DELAY) if connection.client.address in connection.front.backend.service_networks else delay
-    )
+    delay, networks = connection.worker.limits.refusal_delay, connection.front.backend.service_networks
+    return min(delay, SERVICE_DELAY) if networks and connection.client.address in networks else delay
 
 
 def _backend_login(setting: LoginSetting, service: ServiceLogin | None) -> BackendLogin:

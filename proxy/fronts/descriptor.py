@@ -67,7 +67,7 @@ class Leg:
     when_closed: Callable[[], None] = staticmethod(lambda: None)
     """Called after each one gave it back."""
 
-    def __init__(self, loop: AbstractEventLoop, sock: socket.socket) -> None:
+    def __init__(self, loop: AbstractEventLoop, sock: socket.SocketType) -> None:
         self._loop = loop
         self._sock = sock
         self._tls: Any = None

@@ -8,7 +8,7 @@ import socket
 from proxy import logs
 from proxy.fronts.connection import Connection
 from proxy.fronts.descriptor import Leg
-from proxy.fronts.sockets import set_options
+from proxy.fronts.sockets import accept, set_options
 from proxy.fronts.worker import Worker
 
 RESERVED = 64
@@ -32,7 +32,7 @@ def raise_descriptor_limit() -> int:
 class Listeners:
     """The listening sockets of this worker: inherited, shared with the other workers."""
 
-    def __init__(self, worker: Worker, sockets: dict[str, socket.socket], capacity: int) -> None:
+    def __init__(self, worker: Worker, sockets: dict[str, socket.SocketType], capacity: int) -> None:
         """`sockets` by name of the front; `capacity`: legs that may be open at once."""
         self._worker = worker
         self._sockets = sockets
@@ -72,14 +72,14 @@ class Listeners:
             _log.info("accepting connections again", open=Leg.open_count)
             self._resume()
 
-    def _accept(self, name: str, sock: socket.socket) -> None:
+    def _accept(self, name: str, sock: socket.SocketType) -> None:
         for _ in range(BATCH):
             if Leg.open_count >= self._pause_at:
                 _log.error("out of descriptors: not accepting for now", open=Leg.open_count)
                 self._pause()
                 return
             try:
-                accepted, peer = sock.accept()
+                accepted, peer = accept(sock)
             except BlockingIOError:
                 return
             except ConnectionAbortedError:
@@ -93,7 +93,6 @@ class Listeners:
             if front is None:
                 accepted.close()
                 continue
-            accepted.setblocking(False)
             try:
                 local = accepted.getsockname()
             except OSError:

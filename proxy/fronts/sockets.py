@@ -26,20 +26,34 @@ _OPTIONS: Final = (
 )
 
 
-def set_options(sock: socket.socket) -> None:
+class Socket(socket.SocketType):
+    """The C type below socket.socket, which adds to it in Python what nothing here needs, 4 us a connection."""
+
+    __slots__ = ("__weakref__",)
+
+
+def accept(listening: socket.SocketType) -> tuple[Socket, tuple[Any, ...]]:
+    """The next connection, non-blocking, and the peer's address. OSError as of accept(2)."""
+    descriptor, peer = listening._accept()  # type: ignore[attr-defined] # what socket.accept itself calls
+    sock = Socket(listening.family, listening.type, listening.proto, descriptor)
+    sock.setblocking(False)
+    return sock, peer
+
+
+def set_options(sock: socket.SocketType) -> None:
     """No Nagle, and a dead peer is noticed within two minutes. Accepted sockets inherit it from the listening one."""
     for level, option, value in _OPTIONS:
         sock.setsockopt(level, option, value)
 
 
-def cork(sock: socket.socket, on: bool) -> None:
+def cork(sock: socket.SocketType, on: bool) -> None:
     """Collect what is written, until told to send it (tcp(7) TCP_CORK)."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, on)
 
 
-def connect_socket(family: int, sockaddr: tuple[Any, ...]) -> socket.socket:
+def connect_socket(family: int, sockaddr: tuple[Any, ...]) -> Socket:
     """A socket that is connecting. OSError when the kernel refuses at once."""
-    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock = Socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         set_options(sock)
         sock.connect(sockaddr)
@@ -58,20 +72,21 @@ def connect_socket(family: int, sockaddr: tuple[Any, ...]) -> socket.socket:
 _pair: tuple[socket.socket, socket.socket] | None = None
 
 
-def close_notify(tls: TlsObject, sock: socket.socket) -> None:
+def close_notify(tls: TlsObject, sock: socket.SocketType) -> None:
     global _pair  # noqa: PLW0603 - one pair a process, made when first needed
     if _pair is None:
         _pair = socket.socketpair()
         _pair[0].setblocking(False)
         _pair[1].setblocking(False)
     descriptor = sock.fileno()
-    with sock.dup() as real:
+    real = os.dup(descriptor)
+    try:
         os.dup2(_pair[0].fileno(), descriptor, inheritable=False)
-        try:
-            with contextlib.suppress(ssl.SSLError):
-                tls.shutdown()
-        finally:
-            os.dup2(real.fileno(), descriptor, inheritable=False)
+        with contextlib.suppress(ssl.SSLError):
+            tls.shutdown()
+    finally:
+        os.dup2(real, descriptor, inheritable=False)
+        os.close(real)
     with contextlib.suppress(BlockingIOError):
         sock.send(_pair[1].recv(4096))
 

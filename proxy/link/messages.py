@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ MAX_ROWS = 1000
 """Of one report of refusals."""
 
 _LENGTH = struct.Struct(">I")
+M = TypeVar("M")
 
 
 class Message(msgspec.Struct, tag=True, array_like=True, gc=False):
@@ -225,7 +226,7 @@ class BackendSetting(msgspec.Struct, array_like=True):
     client_address: str
     """id | xclient | proxy_v2 | none."""
     account_dn: str = ""
-    """LDAP: a domain.dn.Template."""
+    """LDAP: a domain.dn.Template; empty: none, DNs are stored login names."""
     bind_names: bool = False
     """LDAP: login names are taken in place of DNs."""
     domains: list[str] = []
@@ -361,34 +362,29 @@ def encode(message: Message) -> bytes:
     return _LENGTH.pack(len(payload)) + payload
 
 
-def _frames(buffer: bytearray) -> Iterator[bytes]:
+def _messages(buffer: bytearray, decoder: msgspec.msgpack.Decoder[M]) -> Iterator[M]:
     start, end = 0, len(buffer)
     try:
         while end - start >= 4:
             (length,) = _LENGTH.unpack_from(buffer, start)
             if length > MAX_MESSAGE:
                 raise LinkError("frame too long")
-            if end - start - 4 < length:
+            after = start + 4 + length
+            if after > end:
                 return
-            yield bytes(buffer[start + 4 : start + 4 + length])
-            start += 4 + length
+            yield decoder.decode(bytes(buffer[start + 4 : after]))
+            start = after
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise LinkError("undecodable message") from error
     finally:
         del buffer[:start]
 
 
 def messages_from_peer(buffer: bytearray) -> Iterator[FromPeer]:
     """Every whole message at the front of `buffer`, which is consumed. LinkError on rubbish."""
-    for frame in _frames(buffer):
-        try:
-            yield _peer_decoder.decode(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise LinkError("undecodable message") from error
+    return _messages(buffer, _peer_decoder)
 
 
 def messages_from_core(buffer: bytearray) -> Iterator[FromCore]:
     """As messages_from_peer, for the other direction."""
-    for frame in _frames(buffer):
-        try:
-            yield _core_decoder.decode(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise LinkError("undecodable message") from error
+    return _messages(buffer, _core_decoder)

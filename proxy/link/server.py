@@ -132,10 +132,11 @@ class Peer:
         self._in += data
         received, self._in = self._in, bytearray()
         try:
-            for message in messages_from_peer(received):
-                self._hear(message)
-                if self.closed:
-                    return
+            with logs.together():
+                for message in messages_from_peer(received):
+                    self._hear(message)
+                    if self.closed:
+                        return
         except LinkError as error:
             _log.error("closed a peer that does not speak the link's language", pid=self.pid, reason=str(error))
             self.close(str(error))

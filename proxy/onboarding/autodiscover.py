@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
 from proxy.config.settings import Config, FrontTls
-from proxy.domain.login_names import canonical, domain_of
+from proxy.domain.addresses import domain_of
+from proxy.domain.login_names import canonical
 from proxy.onboarding.servers import Server, mail_servers
 
 MAX_REQUEST = 8192

@@ -188,6 +188,25 @@ def _insert(c: Connection, names: list[tuple[str, NewAccount]], new: Sequence[Ne
     return ids
 
 
+def add_login_names(c: Connection, account_id: int, names: Iterable[str]) -> list[str]:
+    """Have canonical names lead to an account; returns those that did not yet. Raises NameTaken."""
+    added: list[str] = []
+    for name in names:
+        there = c.execute(select(login_names.c.account_id).where(login_names.c.name == name)).scalar()
+        if there is None:
+            c.execute(insert(login_names), {"name": name, "account_id": account_id})
+            added.append(name)
+        elif there != account_id:
+            raise NameTaken("login name", name)
+    return added
+
+
+def remove_login_names(c: Connection, account_id: int, names: Iterable[str]) -> None:
+    """Have these names lead to the account no more. Its address must not be among them."""
+    chosen = login_names.c.name.in_(list(names))
+    c.execute(delete(login_names).where(login_names.c.account_id == account_id, chosen))
+
+
 def set_enabled(c: Connection, account_id: int, enabled: bool) -> bool:
     """Enable or disable; False when it already was so (or is not there).
 

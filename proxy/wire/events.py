@@ -244,7 +244,7 @@ class FrontSettings:
     offers: frozenset[str]
     """What the backend's last probe listed; empty until there was one (then the minimum is advertised)."""
     account_dn: str = ""
-    """LDAP: how the DN of an account is made (domain.dn.Template)."""
+    """LDAP: how the DN of an account is made (domain.dn.Template); empty where it is only a stored login name."""
     domains: tuple[str, ...] = ()
     """LDAP: the domains that accounts are in."""
     bind_names: bool = False

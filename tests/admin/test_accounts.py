@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from proxy.admin import accounts, app_passwords, backend_names
 from proxy.admin.accounts import Wanted
 from proxy.admin.desk import Conflict, Invalid, NotFound
-from proxy.config.settings import Login, Strategy
+from proxy.config.settings import Login, ServiceAccount, Strategy
 from proxy.domain.secret import Secret
 from proxy.domain.sign_in import Stage
 from proxy.store import accounts as store
@@ -86,6 +87,7 @@ def test_another_account_password_signs_out_and_ends_what_waited_for_it(office: 
         ("alice@elsewhere.org", {}, "not in a domain served here"),
         ("a b@example.org", {}, "cannot be an address"),
         ("DOM\\alice", {}, "cannot be an address"),
+        ("cn=alice@example.org", {}, "cannot be an address"),
         ("@example.org", {}, "cannot be an address"),
         ("alice", {"kind": "robot"}, "no kind of account"),
         ("printer", {"kind": "service"}, "needs an owner"),
@@ -96,7 +98,8 @@ def test_another_account_password_signs_out_and_ends_what_waited_for_it(office: 
         ("alice", {"password": Secret("short")}, "8 to 1024 characters"),
         ("alice", {"password": Secret("password1")}, "among the first that anybody would try"),
         ("alice", {"password": Secret("Alice@example.org")}, "must not be the account's name"),
-        ("alice", {"aliases": ("a*b",)}, "cannot be a login name"),
+        ("alice", {"aliases": ("a*b",)}, "cannot be a login name$"),
+        ("alice", {"aliases": ('cn="alice"',)}, "cannot be a login name; a DN takes names and plain values"),
         ("alice", {"backend_name": "alice*master"}, "cannot be a backend name"),
         ("alice", {"name": "Alice\x1b[2J"}, "printable characters"),
     ],
@@ -115,6 +118,78 @@ def test_a_name_leads_to_one_account_only(office: Office) -> None:
         add(office, "al")
     with pytest.raises(Conflict, match="taken"):
         add(office, "bob", aliases=("alice",))
+
+
+def test_a_dn_is_a_login_name_in_any_spelling(office: Office) -> None:
+    added = add(office, "alice", aliases=("CN=Alice Liddell, OU=People,DC=example,DC=org", "al"))
+    assert added["login_names"][1:] == ["al@example.org", "cn=alice liddell,ou=people,dc=example,dc=org"]
+    assert asyncio.run(accounts.show(office.desk, "cn=ALICE  liddell,ou=People, dc=example,dc=org")) == added
+    with pytest.raises(Conflict, match=r"'cn=alice liddell,ou=people,dc=example,dc=org' is taken"):
+        add(office, "bob", aliases=("CN=alice liddell,OU=People,DC=example,DC=org",))
+
+
+def change_aliases(office: Office, name: str, add: Sequence[str] = (), remove: Sequence[str] = ()) -> list[str]:
+    done = asyncio.run(accounts.change_aliases(office.desk, OPERATOR, name, add, remove))
+    assert done == asyncio.run(accounts.show(office.desk, done["account"]))
+    return done["login_names"]
+
+
+OLD, NEW = "cn=alice liddell,dc=example", "cn=alice hargreaves,dc=example"
+
+
+def test_aliases_follow_a_name_that_changed(office: Office) -> None:
+    add(office, "alice", aliases=(OLD, "al"))
+    office.connect("s1", mint(office, "alice", "phone"))
+    office.log.clear()
+    spelled = "CN=Alice  Hargreaves, DC=Example"
+    names = change_aliases(office, OLD, add=[spelled, "AL", "alice"], remove=["CN=Alice Liddell,DC=example"])
+    assert names == ["alice@example.org", "al@example.org", NEW]
+    assert office.log == ["changed 1"]
+    assert len(list(office.sessions)) == 1
+    with pytest.raises(NotFound):
+        asyncio.run(accounts.show(office.desk, OLD))
+    assert office.events()[-2:] == [
+        ("account_changed", "alice@example.org", None, f"aliases removed: {OLD}"),
+        ("account_changed", "alice@example.org", None, f"aliases added: {NEW}"),
+    ]
+    add(office, "bob", aliases=(OLD,))
+
+
+@pytest.mark.parametrize(
+    ("names", "error", "says"),
+    [
+        ({"add": [NEW, "BOB"]}, Conflict, "the login name 'bob@example.org' is taken already"),
+        ({"add": [NEW, "*"]}, Invalid, "cannot be a login name"),
+        (
+            {"add": [NEW], "remove": ["al", "Alice"]},
+            Conflict,
+            "alice@example.org is the account's address, which stays",
+        ),
+        ({"add": [NEW], "remove": ["al", "bob"]}, Conflict, "'bob' is no login name of alice@example.org"),
+        ({"add": [NEW], "remove": ["al", "*"]}, Conflict, "'\\*' is no login name of alice@example.org"),
+    ],
+)
+def test_aliases_change_together_or_not_at_all(
+    office: Office, names: dict[str, list[str]], error: type[Exception], says: str
+) -> None:
+    add(office, "alice", aliases=("al",))
+    add(office, "bob")
+    before = office.events()
+    with pytest.raises(error, match=says):
+        change_aliases(office, "alice", **names)
+    assert asyncio.run(accounts.show(office.desk, "alice"))["login_names"] == ["alice@example.org", "al@example.org"]
+    assert office.events() == before
+
+
+@pytest.mark.parametrize("dn", ["CN=Chat,dc=example", "cn=sidegate, dc=example"])
+def test_a_service_is_no_account(office: Office, dn: str) -> None:
+    """Its password passes to the directory, or it speaks for everybody."""
+    login = Login(Strategy.SERVICE_IDENTITY, bind_dn="cn=sidegate,dc=example")
+    services = (ServiceAccount("cn=chat,dc=example", ("10.0.0.7/32",)),)
+    directory = replace(office.desk.config.backends["submission"], login=login, service_accounts=services)
+    office.desk.config = replace(office.desk.config, backends={"directory": directory})
+    with pytest.raises(Invalid, match="is a service's own DN"):
+        add(office, "alice", aliases=(dn,))
 
 
 def test_no_backend_can_take_one_account_for_another(office: Office) -> None:

@@ -112,6 +112,30 @@ def test_names_that_lead_elsewhere_already_are_told(office: Office) -> None:
     ]
 
 
+def test_a_column_for_dns(office: Office) -> None:
+    run(office, 'address,aliases,dn\nalice,al,"CN=Alice Liddell,DC=example"\nbob,,\n')
+    alice = asyncio.run(accounts.show(office.desk, "cn=alice liddell, dc=example"))
+    assert alice["login_names"] == ["alice@example.org", "al@example.org", "cn=alice liddell,dc=example"]
+    with pytest.raises(FileErrors) as refused:
+        run(
+            office,
+            "dn,address,aliases\n"
+            '"CN=Alice  Liddell,DC=Example",carol,\n'
+            "cn=d,dave,d\n"
+            "CN=D,erin,D\n"
+            "cn=*,frank,\n"
+            "frank,grace,\n",
+        )
+    assert refused.value.lines == [
+        "people.csv:2: dn: 'cn=alice liddell,dc=example' leads to alice@example.org already",
+        "people.csv:4: aliases: 'd@example.org' is in line 3 already",
+        "people.csv:4: dn: 'cn=d' is in line 3 already",
+        "people.csv:5: dn: 'cn=*' cannot be a login name; a DN takes names and plain values without * and %, and "
+        "1,024 bytes",
+        "people.csv:6: dn: 'frank' is no DN; write CN=…,OU=…,DC=…",
+    ]
+
+
 def test_a_big_file_is_written_in_slices(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     slices = []
     write = accounts_import._write

@@ -139,6 +139,8 @@ def test_who_reads_is_only_told_who_they_are(the_keys):
         "cn=sidegate,dc=org", Secret("s"), "dn:uid=alice,o=example.org", ("dc=org",), ("cn",)
     )
     assert make(replace(ALICE, address="alice")) == replace(made, account="u:alice")
+    make = strategy.make(replace(directory(""), login=login), the_keys, lambda: NOW)
+    assert make(ALICE) == replace(made, account="u:alice@example.org")
 
 
 TOKEN = Login(Strategy.DOVECOT_TOKEN, issuer="https://login.example.org", client_id="sidegate")

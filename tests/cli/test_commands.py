@@ -252,6 +252,20 @@ def test_account_commands(shell: Shell, alice: Office) -> None:
     assert [row["account"] for row in out(shell, "accounts", "list")] == ["alice@example.org", "info@example.org"]
 
 
+def test_aliases(shell: Shell, alice: Office) -> None:
+    new = "CN=Alice Hargreaves,DC=example"
+    assert "al@example.org" in shell("accounts", "aliases", "alice").stdout
+    assert out(shell, "accounts", "aliases", "al", "--add", new, "--add", "EX\\alice", "--remove", "al") == [
+        "cn=alice hargreaves,dc=example",
+        "ex\\alice",
+    ]
+    assert out(shell, "accounts", "aliases", new) == ["cn=alice hargreaves,dc=example", "ex\\alice"]
+    result = shell("accounts", "aliases", "alice", "--remove", "al")
+    assert (result.exit_code, "'al' is no login name of alice@example.org" in result.stderr) == (1, True)
+    result = shell("accounts", "aliases", "alice", "--remove", new, "--remove", "EX\\alice")
+    assert (result.stdout, result.stderr) == ("", "alice@example.org has no aliases.\n")
+
+
 @pytest.mark.parametrize("password", ["", "two\nlines\n"])
 def test_a_secret_is_one_line(shell: Shell, alice: Office, password: str) -> None:
     result = shell("accounts", "set-password", "alice", "--password-file", "-", stdin=password)

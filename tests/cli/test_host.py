@@ -38,6 +38,7 @@ def test_the_tree_is_the_contract() -> None:
     leaves = sorted(name for name, command in every_command().items() if not isinstance(command, click.Group))
     assert leaves == [
         "accounts add",
+        "accounts aliases",
         "accounts disable",
         "accounts enable",
         "accounts enrolment-code",

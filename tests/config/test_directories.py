@@ -234,6 +234,24 @@ def test_reading_under_the_services_rights(tmp_path: Path) -> None:
     assert backend.bind_only
 
 
+def test_reading_may_leave_dns_to_the_accounts(tmp_path: Path) -> None:
+    """What is said of services holds all the same, except that none can be an account's by a template."""
+    directory = WITH_DIRECTORY + DIRECTORY[: DIRECTORY.index("account_dn:")]
+    services = "service_accounts: [{dn: 'cn=chat,dc=org', networks: [10.0.0.7]}]\n"
+    text = f"{directory}{services}    {READING}\n"
+    backend = loaded(tmp_path, text).backends["directory"]
+    assert (backend.account_dn, backend.bind_names) == ("", False)
+    assert backend.service_accounts == (ServiceAccount("cn=chat,dc=org", ("10.0.0.7/32",)),)
+    assert mistakes(tmp_path, text.replace("cn=chat,", "cn=sidegate,ou=services,dc=example,")) == [
+        "23:29: backends.directory.service_accounts[0].dn: is login.bind_dn, which may speak for everybody; give the "
+        "service an entry of its own"
+    ]
+    empty = f"{directory}account_dn: ''\n    {READING}\n"
+    assert mistakes(tmp_path, empty) == [
+        "23:17: backends.directory.account_dn: is empty; write a value or remove the key"
+    ]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -244,12 +262,14 @@ def test_reading_under_the_services_rights(tmp_path: Path) -> None:
         ),
         (
             "[uid, memberOf]",
-            "['*', uid;binary, userPassword, unicodepwd]",
+            "['*', uid;binary, userPassword, unicodepwd, ms-Mcs-AdmPwd, msDS-KeyCredentialLink]",
             [
                 ("attributes[0]", "no attribute"),
                 ("attributes[1]", "no attribute"),
                 ("attributes[2]", "holds a password"),
                 ("attributes[3]", "holds a password"),
+                ("attributes[4]", "holds a password, a key"),
+                ("attributes[5]", "who may speak for whom"),
             ],
         ),
         (
@@ -274,7 +294,7 @@ def test_mistakes_of_reading(tmp_path: Path, old: str, new: str, expected: list[
 
 
 def test_mail_backends_have_none_of_it(tmp_path: Path) -> None:
-    text = VALID.replace("    login:", "    bind_only: true\n    service_accounts: []\n    login:", 1)
+    text = VALID.replace("    login:", "    bind_only: true\n    service_accounts: [{}]\n    login:", 1)
     assert [line.partition("mail.")[2] for line in mistakes(tmp_path, text)] == [
         "bind_only: is for ldap only; remove it",
         "service_accounts: is for ldap only; remove it",

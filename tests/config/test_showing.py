@@ -13,7 +13,7 @@ from proxy.config import Config, example, load, show
 from proxy.config.reader import KEYS
 from proxy.config.settings import Limits, Policy, Strategy
 from tests.config.mistakes import VALID, changed, loaded, write
-from tests.config.test_directories import DIRECTORY, WITH_DIRECTORY
+from tests.config.test_directories import DIRECTORY, READING, WITH_DIRECTORY
 
 ROOT = Path(__file__).parents[2]
 FULL = (
@@ -36,6 +36,9 @@ def without_warnings(config: Config) -> Config:
 LDAP = WITH_DIRECTORY + DIRECTORY.replace("password: pw", "password: hunter2")
 NAMES = LDAP.replace("    account_dn", "    bind_names: true\n    client_address: proxy_v2\n    account_dn")
 
+STORED = (
+    WITH_DIRECTORY + DIRECTORY[: DIRECTORY.index("account_dn")] + READING.replace("password: pw", "password: hunter2")
+)
 
 PUBLIC = (
     changed('"[::]:993", tls: implicit', '"127.0.0.1:993", public: "imap.example.org:993", tls: implicit').replace(
@@ -45,7 +48,7 @@ PUBLIC = (
 )
 
 
-@pytest.mark.parametrize("text", [VALID, FULL, LDAP, NAMES, PUBLIC])
+@pytest.mark.parametrize("text", [VALID, FULL, LDAP, NAMES, STORED, PUBLIC])
 @pytest.mark.parametrize("only_changed", [False, True])
 def test_what_is_shown_loads_again_as_the_same(tmp_path: Path, text: str, only_changed: bool) -> None:
     first = loaded(tmp_path, text, secrets=True)

@@ -637,6 +637,23 @@ def test_refusals_that_cost_no_question(tmp_path: Path):
     play(tmp_path, script)
 
 
+def test_a_dn_that_is_a_login_name_counts_for_its_account(tmp_path: Path):
+    async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
+        bob = disk.account("bob@example.org", aliases=("cn=bob baker,dc=example,dc=org",))
+        phone, secret = disk.mint(account=bob)
+        dn = "CN=Bob  Baker, DC=example,DC=org"
+        scene.says(peer, m.Refusals([row(dn), row("CN=Bob,DC=example,DC=org")], 0))
+        await counted(scene)
+        accept = await answered(scene, peer, ask(secret, name=dn))
+        assert isinstance(accept, m.Accept)
+        assert accept.app_password_id == phone.id
+        await scene.behind.write_verdicts()
+        with disk.store.reading() as c:
+            assert [(r.reason, r.count) for r in history.last(c, bob.id)] == [("not_app_password", 1)]
+
+    play(tmp_path, script)
+
+
 def test_a_flood_is_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     async def script(scene: Scene, disk: Disk, peer: FakePeer) -> None:
         for _ in range(100):

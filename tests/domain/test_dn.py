@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.domain import dn
-from proxy.domain.dn import UNMATCHABLE, Template, login_name, parse
+from proxy.domain.dn import UNMATCHABLE, Template, login_name, normal, parse
 from proxy.domain.login_names import canonical
 
 PEOPLE = Template("uid={local},ou=people,dc=example,dc=org")
@@ -172,15 +174,15 @@ REST = ",ou=people,dc=example,dc=org"
         f"uid=alice@example.net{REST}",
         f"uid=alice\\40example.net{REST}",
         f"uid=alice\\EF\\BC\\A0example.net{REST}",
+        f"uid=alice\\2cou\\3dx{REST}",
+        f"uid=cn\\3Dalice{REST}",
     ],
 )
 def test_a_dn_that_is_no_accounts(text: str) -> None:
     assert login_name(PEOPLE, text, HERE) is None
 
 
-@pytest.mark.parametrize(
-    "value", ["*", r"alice\2cou\3dx", r"alice\00", r"\20alice", r"alice\ ", "a b", "ä", "(x)", "%u"]
-)
+@pytest.mark.parametrize("value", ["*", r"alice\2cou", r"alice\00", r"\20alice", r"alice\ ", "a b", "ä", "(x)", "%u"])
 def test_values_that_are_no_login_name_are_refused_there(value: str) -> None:
     name = login_name(PEOPLE, f"uid={value}{REST}", HERE)
     assert name is not None
@@ -195,6 +197,7 @@ def test_a_domain_is_never_guessed() -> None:
     assert login_name(both, "uid=alice,o=x@y", HERE) is None
     assert login_name(Template("cn={account},o={domain}"), "cn=alice@example.net,o=example.org", HERE) is None
     assert login_name(Template("cn={account},o=x"), "cn=,o=x", HERE) is None
+    assert login_name(Template("cn={account},o=x"), r"cn=cn\=alice\,o\=y,o=x", HERE) is None
 
 
 @pytest.mark.parametrize(
@@ -234,6 +237,14 @@ def test_the_dn_of_an_account_leads_back_to_it(local: str, domain: str, text: st
     assert login_name(template, filled, (domain,)) == address
 
 
+@given(st.text("aZ09._@- ,=\\#\u0130ß\0", max_size=8), st.sampled_from(TEMPLATES), st.booleans())
+def test_a_dn_written_as_the_template_is_need_not_be_parsed(value: str, text: str, shout: bool) -> None:
+    template = Template(text)
+    typed = re.sub(r"\{\w+\}", lambda _: value, text)
+    typed = typed.upper() if shout else typed
+    assert template.matches(typed) == template._matches_parsed(typed)
+
+
 @given(LOCAL, LOCAL)
 def test_two_accounts_have_two_dns(one: str, other: str) -> None:
     assert (PEOPLE.fill(f"{one}@x.org") == PEOPLE.fill(f"{other}@x.org")) == (one == other)
@@ -247,6 +258,74 @@ def test_any_value_survives_escaping(value: str) -> None:
     else:
         octets = "".join(f"\\{byte:02x}" for byte in value.encode())
         assert parsed == parse(f"cn={octets},dc=org")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (" CN = Alice  Liddell , OU=People,DC=Example,DC=org ", "cn=alice liddell,ou=people,dc=example,dc=org"),
+        (r"CN=Baker\, Bob,DC=org", r"cn=baker\, bob,dc=org"),
+        (r"CN=Baker\2C Bob,DC=org", r"cn=baker\, bob,dc=org"),
+        (r"cn=Lu\C4\8Di\c4\87", "cn=lučić"),
+        ("cn=\u1e9e+A=b", "a=b+cn=ss"),
+        (r"cn=\#a\ ", r"cn=\#a\ "),
+        ("cn=" + "a" * 256 + ",o=" + "\u00e4" * 256, "cn=" + "a" * 256 + ",o=" + "\u00e4" * 256),
+    ],
+)
+def test_the_normal_form(text: str, expected: str) -> None:
+    assert normal(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "alice",
+        "cn=",
+        "cn=alice,o=",
+        "cn=alice,",
+        'cn="alice"',
+        "cn=#04024869",
+        "2.5.4.3=alice",
+        "cn=a*",
+        "cn=a%u",
+        r"cn=a\2A",
+        r"cn=a\00",
+        r"cn=a\7f",
+        "cn=a\tb",
+        "cn=a\u202eb",
+        "cn=a\u2028b",
+        "cn=\ud800",
+        "cn=a" + " " * dn.MAX_STORED,
+        ",".join("o=" + "\ufdfa" * 14 for _ in range(12)),  # 18 letters each as NFKC
+        ",".join(["o=x"] * 65),
+    ],
+)
+def test_no_normal_form(text: str) -> None:
+    assert normal(text) is None
+
+
+def written(values: list[str]) -> str:
+    return ",".join(f"cn={dn.escaped(value)}" for value in values)
+
+
+FOLDED = st.text(st.sampled_from("aSßẞſΣςᾼἈΐ\u0345\u0301\u0308\u0327İıǅﬁÅ \u00a0¨#\\\\,=+"), max_size=12)
+
+
+@given(
+    st.one_of(
+        st.text(max_size=60),
+        FOLDED.map("cn={}".format),
+        st.lists(st.one_of(st.text(max_size=20), FOLDED), max_size=4).map(written),
+    )
+)
+def test_normal_twice_changes_nothing(text: str) -> None:
+    once = normal(text)
+    if once is not None:
+        assert normal(once) == once
+        assert parse(once) == parse(text)
+        assert once.isprintable()
+        assert not set(once) & set("*%")
 
 
 @given(st.text('ua=,+\\"# ;1.*\u0130ß\0', max_size=40))

@@ -10,6 +10,7 @@ import pytest
 from proxy.domain.verdicts import Reason
 from proxy.link.messages import Accept, Ask, Cut, CutDone, Ended, FromCore, LimitSetting, LoginSetting, Refusals, Refuse
 from proxy.wire.ldap import grammar as ldap
+from proxy.wire.ldap.front import MAX_NAME
 from tests.fronts.conftest import CHAT, ELSEWHERE, Rig
 from tests.support.fake_backend import Peer, ldap_directory, ldap_read
 from tests.support.fake_core import RIGHT
@@ -211,7 +212,7 @@ def test_a_name_longer_than_the_link_takes_costs_nobody_else_their_session(direc
     client.send(bind("m" * 60_000))
     assert answer(client)[1] in (0, 49)  # the fake core lets everybody in
     asked = [ask.login_name for ask in directory.core.of(Ask) if isinstance(ask, Ask)]
-    assert max(map(len, asked)) <= 512
+    assert max(map(len, asked)) == MAX_NAME
     assert who(bystander) == b"dn:uid=alice"
 
 

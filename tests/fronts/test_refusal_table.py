@@ -43,7 +43,8 @@ def test_what_finds_the_table_full_is_only_counted() -> None:
 def test_only_what_could_be_a_login_name_is_kept() -> None:
     assert could_be_login_name("alice")
     assert could_be_login_name("Alice@Example.ORG")
-    for name in ("", "my secret phrase", "alice\n", "a@b@c", "*", "x" * 300):
+    assert could_be_login_name("CN=Alice Liddell,DC=example,DC=org")
+    for name in ("", "secret=", "my secret phrase", "alice\n", "a@b@c", "*", "x" * 300):
         assert not could_be_login_name(name)
 
 

@@ -234,6 +234,7 @@ def test_a_worker_with_more_sessions_than_it_could_list_is_busy() -> None:
     )
     connection = SimpleNamespace(
         worker=worker,
+        front=SimpleNamespace(backend=SimpleNamespace(service_networks=())),
         count_refusal=lambda reason, **more: said.append(reason),
         refused=lambda shown, pass_on: said.append(shown),
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import closing
 from types import SimpleNamespace
 
 from proxy.fronts.listeners import Listeners
-from proxy.fronts.sockets import connect_socket
+from proxy.fronts.sockets import accept, connect_socket
 
 WANTED = {
     "TCP_NODELAY": (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -19,7 +20,7 @@ WANTED = {
 }
 
 
-def options(sock: socket.socket) -> dict[str, int]:
+def options(sock: socket.SocketType) -> dict[str, int]:
     return {name: sock.getsockopt(level, option) for name, (level, option, _) in WANTED.items()}
 
 
@@ -30,9 +31,11 @@ def test_both_legs_have_every_option() -> None:
         worker = SimpleNamespace(loop=asyncio.new_event_loop())
         Listeners(worker, {"imap": listener}, 100)  # type: ignore[arg-type]
         worker.loop.close()
-        with connect_socket(socket.AF_INET, listener.getsockname()) as backend_leg:
+        with closing(connect_socket(socket.AF_INET, listener.getsockname())) as backend_leg:
             listener.setblocking(True)
-            client_leg, _ = listener.accept()  # inherited, as in the product
-            with client_leg:
-                assert options(client_leg) == wanted
+            client_leg, peer = accept(listener)
+            with closing(client_leg):
+                assert options(client_leg) == wanted  # inherited
                 assert options(backend_leg) == wanted
+                assert peer == backend_leg.getsockname()
+                assert not client_leg.getblocking()

@@ -18,7 +18,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[Stand]:
     stand = Stand(
-        tmp_path_factory.mktemp("stand"), certificates, proxies=["127.0.77.0/24"], limits={"login_timeout": "14s"}
+        tmp_path_factory.mktemp("stand"),
+        certificates,
+        proxies=["127.0.77.0/24"],
+        directory=True,
+        limits={"login_timeout": "14s"},
     )
     yield stand
     stand.stop()

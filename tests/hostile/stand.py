@@ -8,10 +8,14 @@ import re
 import signal
 import socket
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
+from tests.hostile.directory import SERVICE_PASSWORD, Directory, bound
 from tests.peers.process import free_ports, wait_until
+from tests.peers.slapd import person
+from tests.real.ldap.client import Ldap
 from tests.support.fake_backend import FakeBackend, Peer, imap_log_in, smtp_greet
 from tests.support.sidegate import Certificates, Sidegate
 from tests.support.talk import Talk, plain
@@ -85,6 +89,10 @@ class Submission:
                 peer.send(b"250 2.1.0 Ok\r\n")
 
 
+PROBED_AGAIN = 290
+"""Seconds: a little less than the workers wait between two probes."""
+
+
 class Stand:
     """One running sidegate, the accounts of ALICE (with an app password) and CANARY, and CANARY's two live sessions."""
 
@@ -96,13 +104,17 @@ class Stand:
         limits: dict[str, Any] | None = None,
         workers: int = 1,
         proxies: list[str] | None = None,
+        directory: bool = False,
         start: bool = True,
     ) -> None:
+        """With `directory` there is an LDAP front, too."""
         self.certificates = certificates
         self.ca = certificates.ca
         self.mail = FakeBackend(mailbox)
         self.submission = Submission()
         self.smtp = FakeBackend(self.submission.script)
+        self.directory = Directory() if directory else None
+        self.backends = [self.mail, self.smtp, *([self.directory.backend] if self.directory else [])]
         root.mkdir(parents=True, exist_ok=True)
         password = root / "master-password"
         password.write_text(MASTER_PASSWORD)
@@ -124,15 +136,19 @@ class Stand:
                     "tls": "none",
                     "login": {"strategy": "xclient"},
                 },
+                **({"directory": self.directory.setting(root)} if self.directory else {}),
             },
             extra={"limits": {"refusal_delay": "50ms", "shaped_per_network": 10000, **(limits or {})}},
             workers=workers,
         )
         self.workers = workers
         self._earned = 0
+        self._probed = 0.0
+        """When the backends were first probed."""
         self._lock = threading.Lock()
-        self.secrets = [MASTER_PASSWORD, ACCOUNT_PASSWORD]
+        self.secrets = [MASTER_PASSWORD, ACCOUNT_PASSWORD, SERVICE_PASSWORD]
         self.canaries: dict[str, Talk] = {}
+        self.ldap_canary: Ldap | None = None
         if proxies:
             for protocol, backend in (("imap", "mail"), ("smtp", "submission")):
                 port = self.gate.ports[protocol, "proxied"] = free_ports(1)[0]
@@ -153,25 +169,29 @@ class Stand:
 
     def start(self) -> None:
         self.gate.start()
-        wait_until(lambda: self.contacts() >= self.workers * 2, "probes of both backends")
+        wait_until(lambda: self.contacts() >= self.workers * len(self.backends), "probes of all backends")
         self.earn(self.contacts() - self.earned())
+        self._probed = time.monotonic()
         for address in (ALICE, CANARY):
             if self.gate.cli("accounts", "show", address).returncode:
                 self.gate.add_account(address)
-        self.right = self.mint(ALICE, "laptop")
-        self.canary_secret = self.mint(CANARY, "canary")
+        scopes = ["--scope", "imap,smtp,ldap"] if self.directory else []
+        self.right = self.mint(ALICE, "laptop", *scopes)
+        self.canary_secret = self.mint(CANARY, "canary", *scopes)
         self.canaries = {
             "imap": self.imap(CANARY, self.canary_secret, source="127.0.99.1"),
             "smtp": self.smtp_session(CANARY, self.canary_secret, source="127.0.99.1"),
         }
+        if self.directory:
+            self.ldap_canary = self.ldap("canary", self.canary_secret, source="127.0.99.1")
         self.ping()
 
     def stop(self) -> None:
-        for canary in self.canaries.values():
+        for canary in (*self.canaries.values(), *([self.ldap_canary] if self.ldap_canary else [])):
             canary.close()
         self.gate.stop()
-        self.mail.close()
-        self.smtp.close()
+        for backend in self.backends:
+            backend.close()
 
     @property
     def supervisor(self) -> int:
@@ -204,7 +224,7 @@ class Stand:
     # ---- what must not happen ------------------------------------------------------------------
 
     def contacts(self) -> int:
-        return len(self.mail.connections) + len(self.smtp.connections)
+        return sum(len(backend.connections) for backend in self.backends)
 
     def earn(self, contacts: int = 1) -> None:
         """A right app password is about to be sent (or the probes were): so many contacts are due."""
@@ -219,11 +239,14 @@ class Stand:
         """The live sessions answer."""
         assert self.canaries["imap"].imap("NOOP canary") == ["* ECHO NOOP canary", "t OK done"]
         assert self.canaries["smtp"].smtp("NOOP") == ["250 2.1.0 Ok"]
+        if self.ldap_canary:
+            assert self.ldap_canary.whoami().value == f"dn:{person('canary')}"
 
     def unharmed(self) -> None:
         """No contact that nobody earned, the live sessions answer, and no word of an error of ours in the log."""
         self.ping()
-        assert self.contacts() == self.earned()
+        again = int((time.monotonic() - self._probed) // PROBED_AGAIN) * self.workers * len(self.backends)
+        assert 0 <= self.contacts() - self.earned() <= again
         assert_clean(self.gate.log())
 
     # ---- clients -------------------------------------------------------------------------------
@@ -254,6 +277,11 @@ class Stand:
         self.earn()
         assert talk.smtp(f"AUTH PLAIN {plain(name, secret)}") == ["235 2.7.0 Authentication successful"]
         return talk
+
+    def ldap(self, name: str, secret: str, *, source: str = "127.0.0.1") -> Ldap:
+        """Logged in."""
+        self.earn()
+        return bound(self.gate.ports["ldap", "implicit"], self.ca, name, secret, source=source)
 
     def refusal(
         self, protocol: str, name: str, secret: str, *, authzid: str = "", source: str = "127.0.0.1"

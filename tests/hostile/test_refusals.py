@@ -81,6 +81,10 @@ MECHANISMS = [
 ]
 
 
+FROM = {"imap": "127.0.6.1", "smtp": "127.0.6.2"}
+"""One address each: `sidegate why` then has a row for a reason, and shows the last 20."""
+
+
 @dataclass(frozen=True)
 class Case:
     name: str
@@ -165,10 +169,10 @@ def tried(office: Stand) -> dict[str, dict[str, Case]]:
 def heard(office: Stand, tried: dict[str, dict[str, Case]]) -> list[Heard]:
     """Every answer there was; the attempts are made at the same time."""
     jobs = [
-        lambda label=label, case=case, protocol=protocol, mechanism=mechanism, n=n: attempt(
-            office, label, case, protocol, mechanism, f"127.0.6.{n + 1}"
+        lambda label=label, case=case, protocol=protocol, mechanism=mechanism: attempt(
+            office, label, case, protocol, mechanism, FROM[protocol]
         )
-        for n, (protocol, mechanism) in enumerate(MECHANISMS)
+        for protocol, mechanism in MECHANISMS
         for label, case in tried[protocol].items()
     ]
     return together(jobs)

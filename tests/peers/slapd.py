@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.peers.process import Server, free_ports
@@ -37,13 +38,27 @@ class Slapd:
     """People are alice and bob (userPassword: their account passwords, in the clear). Each may write her own
     telephoneNumber, jpegPhoto and userPassword; reading takes a Bind. The service entry may be anybody whom `authz_to`
     names.
-    With `changes` it runs on cn=config: these, as LDIF, take the place of SETTINGS."""
+    With `changes` it runs on cn=config: these, as LDIF, take the place of SETTINGS. `users` are other people than
+    USERS, `extra` more lines for the database, `log` the log level."""
 
     def __init__(
-        self, root: Path, certificate: Path, key: Path, ca: Path, *, authz_to: str = AUTHZ_TO, changes: str = ""
+        self,
+        root: Path,
+        certificate: Path,
+        key: Path,
+        ca: Path,
+        *,
+        authz_to: str = AUTHZ_TO,
+        changes: str = "",
+        users: Mapping[str, str] = USERS,
+        extra: str = "",
+        log: str = "stats",
     ) -> None:
         self.root = root
         self.ca = ca
+        self._users = users
+        self._extra = extra
+        self._log = log
         self.port, self.ldaps_port = free_ports(2)
         (root / "data").mkdir(parents=True)
         self.config = root / "slapd.conf"
@@ -62,7 +77,7 @@ class Slapd:
         self.server = Server(
             [
                 "slapd",
-                *("-d", "stats"),  # in the foreground, log on stderr
+                *("-d", self._log),  # in the foreground, log on stderr
                 *self._configured,
                 *("-h", f"ldap://127.0.0.1:{self.port} ldaps://127.0.0.1:{self.ldaps_port}"),
             ],
@@ -119,6 +134,7 @@ database mdb
 suffix {BASE}
 directory {self.root}/data
 maxsize 16777216
+{self._extra}
 """
 
     def _entries(self, authz_to: str) -> str:
@@ -133,7 +149,7 @@ mail: {uid}@example.org
 telephoneNumber: +1 555 0100
 userPassword: {password}
 """
-            for uid, password in USERS.items()
+            for uid, password in self._users.items()
         )
         programs = "".join(
             f"""

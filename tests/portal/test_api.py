@@ -105,6 +105,14 @@ def test_shared_mailboxes_over_the_api(office: Office) -> None:
     assert (status, closed) == (200, {"account": "info@example.org", "revoked": [], "sessions_cut": 0})
 
 
+def test_aliases_over_the_api(office: Office) -> None:
+    add(office, aliases=["al"])
+    status, detail = call(office, "POST", "/accounts/al/aliases", {"add": ["cn=a/b"], "remove": ["al"]})
+    assert (status, detail["login_names"]) == (200, ["alice@example.org", "cn=a/b"])
+    status, refused = call(office, "POST", "/accounts/cn%3Da%2Fb/aliases", {"remove": ["alice"]})
+    assert (status, refused["error"]["code"]) == (409, "is_address")
+
+
 def test_a_login_name_may_hold_a_slash_or_a_backslash(office: Office) -> None:
     add(office, aliases=["corp/alice", "CORP\\alice"])
     for name in ("corp%2Falice", "CORP%5Calice"):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import IntegrityError
@@ -119,6 +121,18 @@ def test_many_are_added_together_or_not_at_all(store: Store) -> None:
 def test_an_alias_that_repeats_the_address_counts_once(store: Store) -> None:
     with store.writing() as c:
         assert rows.account(c, aliases=("alice@example.org", "a", "a")).login_names == ("alice@example.org", "a")
+
+
+def test_login_names_come_and_go(store: Store) -> None:
+    with store.writing() as c:
+        alice, bob = rows.account(c, aliases=("a",)), rows.account(c, "bob@example.org", aliases=("b",))
+        assert accounts.add_login_names(c, alice.id, ["cn=a", "a", "cn=a"]) == ["cn=a"]
+        with pytest.raises(NameTaken, match="b"):
+            accounts.add_login_names(c, alice.id, ["b"])
+        accounts.remove_login_names(c, alice.id, ["a", "b"])
+        assert accounts.by_login_name(c, "a") is None
+        assert accounts.by_login_name(c, "b") == bob
+        assert accounts.by_login_name(c, "cn=a") == replace(alice, login_names=("alice@example.org", "cn=a"))
 
 
 def test_an_id_is_never_used_again(store: Store) -> None:

@@ -1,3 +1,4 @@
+import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from proxy.domain.audit import AuditEvent, Event
 from proxy.store import accounts, audit
@@ -337,3 +339,13 @@ def test_pruning_while_a_trail_is_verified_is_no_problem(store: Store) -> None:
         with store.reading() as c:
             progress = verify_slice(c, progress, 3)
     assert (progress.done, progress.problems) == (True, [])
+
+
+def test_records_go_to_each_driver_in_its_words() -> None:
+    """They pass SQLAlchemy by, which would know the order of the columns and the driver's way to name parameters."""
+    statement, positional = audit._insertion(sqlite.dialect())
+    assert positional
+    assert re.findall(r"[a-z_]+(?=[,)])", statement) == list(audit._COLUMNS)
+    statement, positional = audit._insertion(postgresql.dialect())
+    assert not positional
+    assert re.findall(r"%\((\w+)\)s", statement) == list(audit._COLUMNS)

@@ -78,6 +78,13 @@ async def remove(request: Request) -> Response:
 
 
 @allow(ActorKind.OPERATOR)
+async def change_aliases(request: Request) -> Response:
+    wanted = await body(request, bodies.Aliases)
+    desk, actor, account = desk_of(request), actor_of(request), request.path_params["account"]
+    return one(await accounts.change_aliases(desk, actor, account, wanted.add, wanted.remove))
+
+
+@allow(ActorKind.OPERATOR)
 async def add_members(request: Request) -> Response:
     wanted = await body(request, bodies.Members)
     account = request.path_params["account"]
@@ -141,6 +148,7 @@ ROUTES = [
     Route("/accounts/{account:path}/password-link", password_link, methods=["POST"]),
     Route("/accounts/{account:path}/factors", reset_factors, methods=["DELETE"]),
     Route("/accounts/{account:path}/bypass", bypass, methods=["POST"]),
+    Route("/accounts/{account:path}/aliases", change_aliases, methods=["POST"]),
     Route("/accounts/{account:path}/members", add_members, methods=["POST"]),
     Route("/accounts/{account:path}/members/{member:path}", remove_member, methods=["DELETE"]),
     Route("/accounts/{account:path}", show),

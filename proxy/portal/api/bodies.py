@@ -39,6 +39,11 @@ class AccountChange(Body):
     password: str | None = None
 
 
+class Aliases(Body):
+    add: list[str] = []
+    remove: list[str] = []
+
+
 class Members(Body):
     members: list[str]
 

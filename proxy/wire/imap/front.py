@@ -124,6 +124,12 @@ class ImapFront:
             return []
         if self._state is _State.HANDSHAKE:
             return self._close("plain text behind STARTTLS")
+        if self._state is _State.COMMAND and self._tls and not self._lines and not len(self._buffer):
+            login = grammar.whole_login(data)
+            if login is not None:
+                tag, name, secret = login
+                self._commands += 1
+                return self._attempt(tag, "login", sasl.identity(name, secret))
         self._buffer.feed(data)
         return self._run()
 

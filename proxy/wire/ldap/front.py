@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from proxy.domain import dn
+from proxy.domain.login_names import canonical
 from proxy.domain.model import AppPassword
 from proxy.domain.secret import Secret
 from proxy.domain.verdicts import Shown
@@ -26,8 +27,8 @@ MAX_PDU = 64 * 1024
 """Bytes of a message before login (DESIGN section 8)."""
 MAX_REQUESTS = 100
 """Requests other than Bind before one succeeded. A flood must not cost a worker more than this."""
-MAX_NAME = 512
-"""Characters of a name that is passed on: more than any login name has, and what the link takes."""
+MAX_NAME = dn.MAX_STORED + 1
+"""Characters of a name that is passed on: more than any login name has, so that one that was cut off is none."""
 MECHANISM = "simple"
 
 
@@ -37,7 +38,7 @@ class _Setting:
 
     refusals: Mapping[Shown, tuple[int, str]]
     starttls: bool
-    account_dn: dn.Template
+    account_dn: dn.Template | None
     domains: tuple[str, ...]
     bind_names: bool
     services: Mapping[dn.Dn, str]
@@ -48,7 +49,7 @@ def make(settings: FrontSettings) -> Callable[[], LdapFront]:
     setting = _Setting(
         refusals={shown: replies.refusal(shown, settings.portal_url) for shown in Shown},
         starttls=settings.starttls,
-        account_dn=dn.Template(settings.account_dn),
+        account_dn=dn.Template(settings.account_dn) if settings.account_dn else None,
         domains=settings.domains,
         bind_names=settings.bind_names,
         services={parsed: text for text in settings.services if (parsed := dn.comparable(text)) is not None},
@@ -205,7 +206,7 @@ class LdapFront:
     def _login_name(self, name: bytes) -> str | None:
         """What the account is looked up by; None where the name is no DN at all.
 
-        A DN that fits no account goes on as it is: it can be no login name, and is refused by the secret's shape.
+        A DN of which `account_dn` makes no login name goes on as it is: it may be a stored one.
         """
         try:
             typed = name.decode()
@@ -214,7 +215,7 @@ class LdapFront:
         setting = self._setting
         if setting.bind_names and "=" not in typed:
             return typed[:MAX_NAME]
-        login_name = dn.login_name(setting.account_dn, typed, setting.domains)
-        if login_name is None and not dn.is_well_formed(typed):
-            return None
-        return (login_name or typed)[:MAX_NAME]
+        made = dn.login_name(setting.account_dn, typed, setting.domains) if setting.account_dn is not None else None
+        if made is not None and canonical(made, "invalid") is not None:
+            return made
+        return typed[:MAX_NAME] if dn.is_well_formed(typed) else None

@@ -149,6 +149,23 @@ def expect(data: bytes, at: int, end: int, tag: int) -> tuple[int, int]:
     return start, stop
 
 
+def skip(data: bytes, at: int, end: int, tags: tuple[int, ...]) -> int:
+    """Where elements with these tags, in this order, end. As `expect` for each, in half the time."""
+    for tag in tags:
+        if at + 2 > end:
+            raise BerError("truncated element")
+        if data[at] != tag:
+            raise BerError("unexpected element")
+        size = data[at + 1]
+        if size < 0x80:
+            at += 2 + size
+        else:
+            _, at = expect(data, at, end, tag)
+        if at > end:
+            raise BerError("element longer than what holds it")
+    return at
+
+
 def integer(data: bytes, at: int, end: int, most: int) -> tuple[int, int]:
     """A number from 0 to `most`, and where its element ends."""
     start, stop = expect(data, at, end, INTEGER)
@@ -229,13 +246,12 @@ def request_name(pdu: Pdu) -> bytes:
 
 def encode(tag: int, *contents: bytes) -> bytes:
     """One element."""
-    size = sum(map(len, contents))
+    inside = b"".join(contents)
+    size = len(inside)
     if size < 0x80:
-        header = bytes((tag, size))
-    else:
-        octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
-        header = bytes((tag, 0x80 | len(octets))) + octets
-    return b"".join((header, *contents))
+        return bytes((tag, size)) + inside
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return b"".join((bytes((tag, 0x80 | len(octets))), octets, inside))
 
 
 def encode_integer(value: int, tag: int = INTEGER) -> bytes:

@@ -38,15 +38,39 @@ GUARDED = frozenset(
     b" sambantpassword 1.3.6.1.4.1.7165.2.1.25 sambalmpassword 1.3.6.1.4.1.7165.2.1.24"
     b" sambapasswordhistory 1.3.6.1.4.1.7165.2.1.54 krbprincipalkey 2.16.840.1.113719.1.301.4.39.1"
     b" pwdhistory 1.3.6.1.4.1.42.2.27.8.1.20 userpkcs12 2.16.840.1.113730.3.1.216 olcrootpw"
-    b" authzto authzfrom saslauthzto saslauthzfrom 1.3.6.1.4.1.4203.666.1.8 1.3.6.1.4.1.4203.666.1.9".split()
+    b" authzto authzfrom saslauthzto saslauthzfrom 1.3.6.1.4.1.4203.666.1.8 1.3.6.1.4.1.4203.666.1.9"
+    # Active Directory (MS-ADA1 to 3)
+    b" currentvalue 1.2.840.113556.1.4.27 priorvalue 1.2.840.113556.1.4.100 peklist 1.2.840.113556.1.4.865"
+    b" initialauthincoming 1.2.840.113556.1.4.539 initialauthoutgoing 1.2.840.113556.1.4.540"
+    b" trustauthincoming 1.2.840.113556.1.4.129 trustauthoutgoing 1.2.840.113556.1.4.135"
+    b" msds-executescriptpassword 1.2.840.113556.1.4.1783 msds-managedpassword 1.2.840.113556.1.4.2196"
+    b" mskds-rootkeydata 1.2.840.113556.1.4.2175 unixuserpassword 1.2.840.113556.1.4.1910 mssfu30password"
+    b" ms-mcs-admpwd 1.2.840.113556.1.8000.2554.50051.45980.28112.18903.35903.6685103.1224907.2.1"
+    b" mslaps-password 1.2.840.113556.1.6.44.1.2 mslaps-encryptedpassword 1.2.840.113556.1.6.44.1.3"
+    b" mslaps-encryptedpasswordhistory 1.2.840.113556.1.6.44.1.4"
+    b" mslaps-encrypteddsrmpassword 1.2.840.113556.1.6.44.1.5"
+    b" mslaps-encrypteddsrmpasswordhistory 1.2.840.113556.1.6.44.1.6"
+    b" msfve-recoverypassword 1.2.840.113556.1.4.1964 msfve-keypackage 1.2.840.113556.1.4.1999"
+    b" mstpm-ownerinformation 1.2.840.113556.1.4.1966 mspkiaccountcredentials 1.2.840.113556.1.4.1894"
+    b" mspkidpapimasterkeys 1.2.840.113556.1.4.1893 mspki-credentialroamingtokens 1.2.840.113556.1.4.2050"
+    b" msds-keycredentiallink 1.2.840.113556.1.4.2328 altsecurityidentities 1.2.840.113556.1.4.867"
+    b" msds-allowedtoactonbehalfofotheridentity 1.2.840.113556.1.4.2182"
+    b" msds-allowedtodelegateto 1.2.840.113556.1.4.1787".split()
 )
-"""Attributes that hold a password, or who may speak for whom: writing them would outlive every revoke."""
+"""Attributes that hold a password or a key, or who may speak for whom: writing them would outlive every revoke."""
 _NAME = re.compile(rb"[a-z][a-z0-9_-]*|(?:oid\.)?(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")
 _SEPARATOR = re.compile(rb"[,+;]")
 _AND, _OR, _NOT = 0xA0, 0xA1, 0xA2
 _SUBSTRINGS, _PRESENT, _EXTENSIBLE = 0xA4, 0x87, 0xA9
 _COMPARISONS = frozenset((0xA3, 0xA5, 0xA6, 0xA8))
-_RULE, _TYPE, _DN_ATTRIBUTES = 0x81, 0x82, 0x84
+_INITIAL, _FINAL = 0x80, 0x82
+_RULE, _TYPE, _VALUE_MATCHED, _DN_ATTRIBUTES = 0x81, 0x82, 0x83, 0x84
+_BEFORE_FILTER = (
+    *(grammar.OCTETS, grammar.ENUMERATED, grammar.ENUMERATED),
+    *(grammar.INTEGER, grammar.INTEGER, grammar.BOOLEAN),
+)
+"""baseObject, scope, derefAliases, sizeLimit, timeLimit, typesOnly."""
+_VALUE = (grammar.OCTETS,)
 _NEW_SUPERIOR = 0x80
 _EXTENDED_VALUE = 0x81
 
@@ -59,6 +83,14 @@ class _TooLarge(Exception):
     """Looking at all of it would take too long."""
 
 
+class _Misshapen(Exception):
+    """A filter that RFC 4511 section 4.5.1 does not have, although its elements are whole.
+
+    OpenLDAP takes it for undefined and goes on reading where it gave up: behind an empty NOT the attribute list is a
+    filter and the controls are the attribute list, so that a search would be done as the service itself.
+    """
+
+
 def refusal(pdu: Pdu) -> tuple[int, str] | None:
     """Why this request is not passed on; None if it is. Raises BerError for one that is malformed."""
     try:
@@ -67,6 +99,8 @@ def refusal(pdu: Pdu) -> tuple[int, str] | None:
         return replies.NO_PASSWORDS
     except _TooLarge:
         return replies.TOO_LARGE
+    except _Misshapen:
+        return replies.NO_FILTER
 
 
 def _controls(pdu: Pdu) -> tuple[int, str] | None:
@@ -210,7 +244,8 @@ def _compare(raw: bytes, start: int, end: int) -> None:
 def _assertion(raw: bytes, start: int, end: int) -> bytes:
     """The attribute description of an AttributeValueAssertion."""
     name, at = expect(raw, start, end, grammar.OCTETS)
-    _last(raw, at, end, grammar.OCTETS)
+    if grammar.skip(raw, at, end, _VALUE) != end:
+        raise BerError("bytes behind an element")
     return raw[name:at]
 
 
@@ -227,53 +262,63 @@ def _modify_dn(raw: bytes, start: int, end: int) -> None:
 
 
 def _search(raw: bytes, start: int, end: int) -> None:
-    _, at = expect(raw, start, end, grammar.OCTETS)
-    for tag in (grammar.ENUMERATED, grammar.ENUMERATED, grammar.INTEGER, grammar.INTEGER, grammar.BOOLEAN):
-        _, at = expect(raw, at, end, tag)
+    at = grammar.skip(raw, start, end, _BEFORE_FILTER)
     _, _, stop = element(raw, at, end)
     _filters(raw, at, stop)
     _strings(raw, *_last(raw, stop, end, grammar.SEQUENCE), MAX_VALUES)
 
 
-def _filters(raw: bytes, start: int, end: int) -> None:
-    """All filters from `start` to `end`. Depth is counted, never used: nothing recurses."""
-    waiting = [(*found, 1) for found in _few(raw, start, end, MAX_PARTS)]
-    seen = 0
-    while waiting:
-        tag, start, stop, depth = waiting.pop()
-        seen += 1
+def _filters(raw: bytes, at: int, end: int) -> None:
+    """All filters from `at` to `end`, in the order of their bytes. `ends` has the end of each filter that is open."""
+    ends = [end]
+    parts = 0
+    while True:
+        while at == ends[-1]:
+            ends.pop()
+            if not ends:
+                return
+        parts += 1
+        if parts > MAX_PARTS:
+            raise _TooLarge
+        tag, start, stop = element(raw, at, ends[-1])
+        at = stop
         if tag in _COMPARISONS:
             _guard(_assertion(raw, start, stop))
         elif tag in (_AND, _OR, _NOT):
-            if depth >= MAX_DEPTH:
+            if len(ends) >= MAX_DEPTH:
                 raise BerError("filter nested too deep")
-            room = MAX_PARTS - seen - len(waiting)
-            waiting += [(*found, depth + 1) for found in _few(raw, start, stop, room)]
+            if tag == _NOT and (start == stop or element(raw, start, stop)[2] != stop):
+                raise _Misshapen  # one filter, no more and no less
+            ends.append(stop)
+            at = start
         elif tag == _SUBSTRINGS:
-            name, at = expect(raw, start, stop, grammar.OCTETS)
-            _guard(raw[name:at])
-            parts = _few(raw, *_last(raw, at, stop, grammar.SEQUENCE), MAX_PARTS - seen - len(waiting))
-            seen += len(parts)
+            parts += _substrings(raw, start, stop, MAX_PARTS - parts)
         elif tag == _EXTENSIBLE:
             _extensible(raw, start, stop)
         elif tag != _PRESENT:  # which tells nothing about a value
             raise BerError("unknown filter")
 
 
-def _few(raw: bytes, at: int, end: int, most: int) -> list[tuple[int, int, int]]:
-    """The elements from `at` to `end`, of which there may be `most`."""
-    found: list[tuple[int, int, int]] = []
-    for one in grammar.elements(raw, at, end):
-        if len(found) >= most:
+def _substrings(raw: bytes, start: int, stop: int, most: int) -> int:
+    """A SubstringFilter of at most so many substrings; how many. At least one: initial, any …, final; none is empty."""
+    name, at = expect(raw, start, stop, grammar.OCTETS)
+    _guard(raw[name:at])
+    count, previous = 0, _INITIAL
+    for tag, one, end in grammar.elements(raw, *_last(raw, at, stop, grammar.SEQUENCE)):
+        if count >= most:
             raise _TooLarge
-        found.append(one)
-    return found
+        if one == end or not previous <= tag <= _FINAL or (count and (tag == _INITIAL or previous == _FINAL)):
+            raise _Misshapen
+        count, previous = count + 1, tag
+    if not count:
+        raise _Misshapen
+    return count
 
 
 def _extensible(raw: bytes, start: int, stop: int) -> None:
     """A MatchingRuleAssertion. Without a type it looks at every attribute that its rule fits, passwords included."""
     previous = 0
-    named = False
+    named = matched = False
     for tag, one, end in grammar.elements(raw, start, stop):
         if not _RULE <= tag <= _DN_ATTRIBUTES or tag <= previous:
             raise BerError("unknown filter")
@@ -281,5 +326,9 @@ def _extensible(raw: bytes, start: int, stop: int) -> None:
         if tag == _TYPE:
             named = True
             _guard(raw[one:end])
+        elif tag == _VALUE_MATCHED:
+            matched = True
+    if not matched:
+        raise _Misshapen
     if not named:
         raise _Guarded

@@ -48,6 +48,7 @@ NO_IDENTITY_UNCRITICAL = (PROTOCOL_ERROR, "Proxied authorization is not availabl
 NO_EXTENSION = (PROTOCOL_ERROR, "This extended operation is not available")
 READ_ONLY = (UNWILLING, "Only searching and comparing is available here")
 NOT_LISTED = (INSUFFICIENT_ACCESS, "This part of the directory, or one of these attributes, is not available here")
+NO_FILTER = (PROTOCOL_ERROR, "Malformed filter")
 TOO_LARGE = (UNWILLING, "The request has too many parts")
 
 

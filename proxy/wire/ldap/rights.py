@@ -94,10 +94,14 @@ _COMBINED = frozenset((0xA0, 0xA1, 0xA2))
 _PRESENT, _EXTENSIBLE, _TYPE = 0x87, 0xA9, 0x82
 _OBJECT_CLASS = b"objectclass"
 """May always stand in a filter: what every program begins with."""
+_DOMAIN_SCOPE = b"1.2.840.113556.1.4.1339"
+"""Active Directory: no references to other partitions. They would lead around sidegate, to where an app password is a
+wrong password."""
+_NO_REFERENCES = grammar.control(_DOMAIN_SCOPE, None, critical=False)
 _PASSED_CONTROLS = frozenset(
     (
         b"1.2.840.113556.1.4.319",  # paged results (RFC 2696)
-        b"1.2.840.113556.1.4.1339",  # Active Directory: no referrals
+        _DOMAIN_SCOPE,
         b"2.16.840.1.113730.3.4.2",  # ManageDsaIT (RFC 3296)
     )
 )
@@ -107,7 +111,8 @@ _PASSED_CONTROLS = frozenset(
 class _Reading:
     """Searches and compares within `bases` and `attributes` of a login.
 
-    The backend sees a search as this makes it: listed attributes only, no aliases, no control but those above.
+    The backend sees a search as this makes it: listed attributes only, no aliases, no references, no control but those
+    above.
     """
 
     __slots__ = ("_account", "_attributes", "_bases", "_names")
@@ -126,13 +131,17 @@ class _Reading:
         if pdu.operation == grammar.ABANDON:
             return ToBackend(pdu.raw)
         controls: list[bytes] = []
+        scoped = False
         for kind, critical, value in grammar.controls(pdu):
             if kind in _PASSED_CONTROLS:
                 controls.append(grammar.control(kind, value or None, critical=critical))  # ManageDsaIT must have none
+                scoped |= kind == _DOMAIN_SCOPE
             elif critical:
                 return _refused(pdu, replies.NO_CONTROL)
         if pdu.operation == grammar.SEARCH:
             made = self._search(pdu)
+            if not scoped:
+                controls.append(_NO_REFERENCES)
         elif pdu.operation == grammar.COMPARE:
             made = self._compare(pdu)
         else:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.peers.slapd import PEOPLE, SERVICE, USERS, Slapd, person
+from tests.peers.slapd import PEOPLE, SERVICE, SERVICE_PASSWORD, USERS, Slapd, person
 from tests.real.ldap.client import PROXIED_AUTHORIZATION, Ldap, Result, control, modify, search, tool
 from tests.real.ldap.conftest import direct, front, logged_in, mint
 from tests.support.sidegate import Sidegate
@@ -102,6 +102,36 @@ def test_no_guessing_at_the_password(gate: Sidegate, slapd: Slapd, way: str) -> 
     assert straight.ask(*right) != straight.ask(*wrong)
     client = logged_in(gate)
     assert client.ask(*right) == client.ask(*wrong)
+
+
+CN = text("cn")
+GIVEN_UP = {
+    "nothing negated": tlv(0xA2),
+    "two negated": tlv(0xA2, tlv(0x87, b"objectClass"), tlv(0xA3, CN, CN)),
+    "substrings in disorder": tlv(0xA4, CN, tlv(0x30, text("x", 0x81), text("x", 0x80), tlv(0x82, CN))),
+    "an empty substring": tlv(0xA4, CN, tlv(0x30, tlv(0x81), tlv(0x82, CN))),
+}
+"""Filters that slapd takes for undefined without reading them to their end. It goes on where it stopped."""
+
+
+@pytest.mark.parametrize("filter_", GIVEN_UP)
+def test_no_filter_that_hides_who_asks(gate: Sidegate, slapd: Slapd, filter_: str) -> None:
+    """Straight at slapd such a search is the service's own: what should be the control is read as something else."""
+    client, straight = logged_in(gate), Ldap(direct(slapd))
+    assert straight.bind(SERVICE, SERVICE_PASSWORD).code == 0
+    identity = control(PROXIED_AUTHORIZATION, critical=True, value=f"dn:{ALICE}")
+    before, mark = len(slapd.log()), uuid.uuid4().hex
+    assert straight.ask(search(PEOPLE, wanted=GIVEN_UP[filter_]), [identity]).code == 0
+    assert straight.search(equals=("description", mark)).code == 0
+    log = slapd.server.wait_for_log(mark)[before:]
+    assert f'SRCH base="{PEOPLE}"' in log
+    assert "PROXYAUTHZ" not in log
+
+    before, mark = len(slapd.log()), uuid.uuid4().hex
+    refused = client.ask(search(PEOPLE, wanted=GIVEN_UP[filter_]))
+    assert (refused.code, refused.text) == (2, "Malformed filter")
+    assert client.search(equals=("description", mark)).code == 0
+    assert f'SRCH base="{PEOPLE}"' not in slapd.server.wait_for_log(mark)[before:]
 
 
 def test_no_password_by_renaming(own: Callable[..., tuple[Slapd, Sidegate]]) -> None:

@@ -28,13 +28,14 @@ from tests.peers.samba import (
 )
 from tests.real.ldap.client import Done, Ldap, Result, modify, search, tool
 from tests.real.ldap.conftest import front
-from tests.real.samba.test_samba import IN_CHAIN, MEMBERS
+from tests.real.samba.test_samba import IN_CHAIN, MEMBERS, references
 from tests.support.sidegate import PORTAL_URL, Certificates, Sidegate
 
 pytestmark = pytest.mark.real
 
 NAME = "EXAMPLE\\alice"
 NOT_ONE = f"Application-specific password required: {PORTAL_URL}"
+NOT_ACCEPTED = Result(49, f"App password not accepted: {PORTAL_URL}")
 LISTED = {
     "bases": [PEOPLE, f"OU=Groups,{BASE}"],
     "attributes": ["cn", "mail", "member", "memberOf", "objectCategory", "sAMAccountName", "userPrincipalName"],
@@ -43,10 +44,10 @@ LISTED = {
 
 @pytest.fixture(scope="module")
 def start(public_root: Path, certificates: Certificates, samba: Samba) -> Iterator[Callable[..., Sidegate]]:
-    """Starts one with alice, whose alias is NAME; keyword arguments are of the backend's login."""
+    """Starts one with alice, whose aliases are NAME and her DN; keyword arguments are of the backend's login."""
     with ExitStack() as stack:
 
-        def make(**login: Any) -> Sidegate:
+        def make(account_dn: str | None = None, **login: Any) -> Sidegate:
             root = Path(tempfile.mkdtemp(prefix="gate-", dir=public_root))
             password = root / "service-password"
             password.write_text(SERVICE_PASSWORD)
@@ -56,14 +57,14 @@ def start(public_root: Path, certificates: Certificates, samba: Samba) -> Iterat
                 "address": f"{samba.address}:636",
                 "tls": "implicit",
                 "ca": str(samba.ca),
-                "account_dn": f"CN={{local}},{PEOPLE}",
+                **({"account_dn": account_dn} if account_dn is not None else {}),
                 "bind_names": True,
                 "login": {"bind_dn": SERVICE, "password_file": str(password), **login},
                 "service_accounts": [{"dn": CHAT, "networks": ["127.0.0.1"]}],
             }
             gate = Sidegate(root, certificates, {"directory": directory}, extra={"default_domain": "example.test"})
             stack.callback(gate.start().stop)
-            gate.add_account("alice@example.test", "--alias", NAME)
+            gate.add_account("alice@example.test", "--alias", NAME, "--alias", ALICE)
             return gate
 
         yield make
@@ -81,7 +82,8 @@ def mint(gate: Sidegate) -> str:
 @pytest.mark.parametrize("name", ["alice@example.test", "Example\\Alice", "alice"])
 def test_names(gate: Sidegate, name: str) -> None:
     """Who am I? is answered here: Samba could not."""
-    assert tool(front(gate), "ldapwhoami", dn=name, password=mint(gate)).code == 0
+    whoami = tool(front(gate), "ldapwhoami", dn=name, password=mint(gate))
+    assert whoami == Done(0, "u:alice@example.test\n")
 
 
 def test_what_a_person_reads(gate: Sidegate) -> None:
@@ -130,8 +132,52 @@ def test_a_programs_own_account(gate: Sidegate) -> None:
     assert "data 52e," in Ldap(front(gate)).bind(CHAT, "wrong").text
 
 
-def test_the_dn_that_a_search_finds_is_nobodys(gate: Sidegate) -> None:
-    assert Ldap(front(gate)).bind(ALICE, mint(gate)) == Result(49, f"App password not accepted: {PORTAL_URL}")
+def found(gate: Sidegate, name: str) -> str:
+    """The DN that a program's search for a person brings."""
+    wanted = ["-LLL", "-o", "ldif-wrap=no", "-b", PEOPLE, f"(sAMAccountName={name})", "1.1"]
+    done = tool(front(gate), "ldapsearch", *wanted, dn=CHAT, password=CHAT_PASSWORD)
+    assert done.code == 0, done.seen
+    return done.seen.removeprefix("dn: ").strip()
+
+
+def test_a_program_that_searches_binds_with_what_it_found(gate: Sidegate) -> None:
+    secret = mint(gate)
+    assert found(gate, "alice") == ALICE
+    assert tool(front(gate), "ldapwhoami", dn=ALICE, password=secret) == Done(0, "u:alice@example.test\n")
+    client = Ldap(front(gate))
+    assert client.bind(CHAT, CHAT_PASSWORD).code == 0
+    assert client.bind(f"cn=ALICE  liddell, {PEOPLE.lower()}", secret) == Result(0, "")
+    assert client.bind(ALICE, USERS["alice"]) == Result(49, NOT_ONE)
+    assert client.bind(BOB, secret) == NOT_ACCEPTED
+
+
+def test_somebody_who_is_called_otherwise_now(gate: Sidegate, samba: Samba) -> None:
+    """Until it is changed here, too, the DN of before is the account's."""
+    secret = mint(gate)
+    new = f"CN=Alice Hargreaves,{PEOPLE}"
+    samba.ldif("ldapmodify", f"dn: {ALICE}\nchangetype: modrdn\nnewrdn: CN=Alice Hargreaves\ndeleteoldrdn: 1\n")
+    try:
+        assert found(gate, "alice") == new
+        assert Ldap(front(gate)).bind(new, secret) == NOT_ACCEPTED
+        client = Ldap(front(gate))
+        assert client.bind(ALICE, secret) == Result(0, "")
+        gate.json("accounts", "aliases", ALICE, "--remove", ALICE, "--add", new)
+        assert client.whoami() == Result(0, "", "u:alice@example.test")
+        assert Ldap(front(gate)).bind(new, secret) == Result(0, "")
+        assert Ldap(front(gate)).bind(ALICE, secret) == NOT_ACCEPTED
+    finally:
+        samba.ldif("ldapmodify", f"dn: {new}\nchangetype: modrdn\nnewrdn: CN=Alice Liddell\ndeleteoldrdn: 1\n")
+        gate.json("accounts", "aliases", "alice", "--add", ALICE)
+
+
+def test_no_reference_leads_around_it(start: Callable[..., Sidegate]) -> None:
+    """But for a program's own account, whose searches go out as they are."""
+    gate = start(strategy="service_identity", bases=[BASE], attributes=["cn"])
+    person, program = Ldap(front(gate)), Ldap(front(gate))
+    assert person.bind(ALICE, mint(gate)).code == 0
+    assert program.bind(CHAT, CHAT_PASSWORD).code == 0
+    assert references(person, BASE) == 0
+    assert references(program, BASE) > 0
 
 
 def test_no_account_password_reaches_it(gate: Sidegate, samba: Samba) -> None:
@@ -144,7 +190,7 @@ def test_no_account_password_reaches_it(gate: Sidegate, samba: Samba) -> None:
 
 
 def test_proxied_authorization_is_refused_in_words(start: Callable[..., Sidegate]) -> None:
-    gate = start(strategy="proxied_authorization")
+    gate = start(f"CN={{local}},{PEOPLE}", strategy="proxied_authorization")
     assert Ldap(front(gate)).bind(NAME, mint(gate)) == Result(52, "Temporary authentication failure")
     wait_until(lambda: "under proxied authorization: 12" in gate.log(), "the error in our log")
     assert "backend_refused_us" in gate.log()

@@ -263,6 +263,18 @@ def test_nobody_reads_a_password(samba: Samba) -> None:
     assert names(as_service(samba, "-b", BASE, f"(|{present})", "1.1")) == []
 
 
+def test_what_is_guarded_is_guarded_by_its_number_too(samba: Samba) -> None:
+    schema = f"CN=Schema,CN=Configuration,{BASE}"
+    done = as_service(samba, "-b", schema, "(objectClass=attributeSchema)", "lDAPDisplayName", "attributeID")
+    assert done.code == 0, done.seen
+    entries = [dict(re.findall(r"^(\w+): (.*)$", entry, re.MULTILINE)) for entry in done.seen.split("\n\n")]
+    numbers = {entry["lDAPDisplayName"].lower(): entry["attributeID"] for entry in entries if "attributeID" in entry}
+    guarded = {name: number for name, number in numbers.items() if name.encode() in GUARDED}
+    assert {"msds-managedpassword", "mskds-rootkeydata", "altsecurityidentities", "peklist"} <= guarded.keys()
+    assert [name for name, number in guarded.items() if number.encode() not in GUARDED] == []
+    assert [name for name, number in numbers.items() if number.encode() in GUARDED and name not in guarded] == []
+
+
 def test_the_service_only_reads(samba: Samba) -> None:
     change = f"dn: {ALICE}\nchangetype: modify\nreplace: description\ndescription: x\n"
     done = tool(direct(samba), "ldapmodify", dn=SERVICE, password=SERVICE_PASSWORD, stdin=change)

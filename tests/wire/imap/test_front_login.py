@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from proxy.domain.model import AppPassword
 from proxy.domain.verdicts import Shown
 from proxy.wire.events import Attempt, AttemptRefused, BackendReady, Close, Send
+from proxy.wire.imap import grammar
 from tests.support.transcript import run_front
 from tests.wire.imap.fronts import GREETED, GREETED_CLEAR, IMPLICIT, NOT_APP_PASSWORD, STARTTLS
 
@@ -319,3 +320,29 @@ def assert_attempt(event: object, name: str, secret: str) -> None:
     assert not isinstance(event, AttemptRefused)
     assert isinstance(event.credential, AppPassword)
     assert (event.login_name, event.authzid, event.credential.secret.reveal()) == (name, "", secret)
+
+
+_PIECES = [*'a1"\\{}() *%+\r\n\0', "é", "GET", "login", '"a b"', '""', "{1+}", "x" * 300, "y" * 4000]
+_STRING = st.lists(st.sampled_from(_PIECES), min_size=1, max_size=4).map("".join)
+_TAG = st.sampled_from(["a", "GET", "a1.", "+", "", "x" * 65]) | _STRING
+
+
+@given(_TAG, _STRING, _STRING, st.sampled_from(["\r\n", "\n", ""]))
+def test_the_short_way_finds_what_the_long_one_does(tag: str, name: str, secret: str, end: str) -> None:
+    """A whole LOGIN in one segment is read by one expression; cut in two it never is."""
+    data = f"{tag} LOGIN {name} {secret}{end}".encode()
+    short, long = IMPLICIT(), IMPLICIT()
+    for machine in (short, long):
+        machine.connected(tls=True)
+    assert short.receive_data(data) == [*long.receive_data(data[:1]), *long.receive_data(data[1:])]
+    assert short.trailing_data() == long.trailing_data()
+
+
+@pytest.mark.parametrize("arguments", ["alice secret", '"alice" "se cret"', 'al*ce% ""', "älice s"])
+def test_most_logins_take_the_short_way(arguments: str) -> None:
+    assert grammar.whole_login(f"a1 Login {arguments}\r\n".encode()) is not None
+
+
+@pytest.mark.parametrize("command", ["a LOGIN a {3+}", 'a LOGIN "a\\"b" c', "GET LOGIN a b", "a LOGIN a b\r\nb NOOP"])
+def test_others_take_the_long_one(command: str) -> None:
+    assert grammar.whole_login(f"{command}\r\n".encode()) is None

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxy.domain.login_names import canonical
 from proxy.domain.verdicts import Shown
 from proxy.wire.events import Attempt, AttemptRefused, BackendReady, Close, FrontSettings, Send, StartTls
 from proxy.wire.ldap import front
@@ -95,6 +96,21 @@ def test_dns_are_compared_by_component(name):
 def test_a_dn_that_is_no_account_is_judged_by_its_secret(name):
     events = started().receive_data(ldap.bind(1, name))
     assert [event.login_name for event in events] == [name]
+
+
+@pytest.mark.parametrize("bind_names", [False, True])
+@pytest.mark.parametrize("name", ["CN=Alice Liddell", r"cn=Baker\2C Bob", f"cn={chr(0xFDFA) * 200}", r"cn=uid\3dx"])
+def test_a_dn_of_which_no_login_name_is_made_may_be_a_stored_one(name, bind_names):
+    machine = started(dn=f"cn={{local}},{ldap.PEOPLE}", bind_names=bind_names)
+    (attempt,) = machine.receive_data(ldap.bind(1, f"{name},{ldap.PEOPLE}"))
+    assert attempt.login_name == f"{name},{ldap.PEOPLE}"
+
+
+@pytest.mark.parametrize("bind_names", [False, True])
+def test_without_account_dn_they_all_may(bind_names):
+    (attempt,) = started(dn="", bind_names=bind_names).receive_data(ldap.BIND_ALICE)
+    assert attempt.login_name == ldap.ALICE
+    answers(ldap.bind(1, "=alice"), bound(1, 34, "Malformed distinguished name"), dn="", bind_names=bind_names)
 
 
 def test_login_names_instead_of_dns():
@@ -256,11 +272,13 @@ def test_the_longest_message():
     name = "cn=" + "x" * (65536 - len(ldap.bind(1, "x" * 60000)) + 60000 - 3)
     assert len(ldap.bind(1, name)) == 65536
     (event,) = started().receive_data(ldap.bind(1, name))
-    assert event.login_name == name[: front.MAX_NAME]  # what the link between front and core takes, and nobody's name
+    assert event.login_name == name[: front.MAX_NAME]
+    assert canonical(event.login_name, "example.org") is None  # what was cut off is nobody's name
     (event,) = started(bind_names=True).receive_data(ldap.bind(1, "x" * 60000))
     assert event.login_name == "x" * front.MAX_NAME
-    (event,) = started().receive_data(ldap.bind(1, f"uid={chr(0xFDFA) * 200},{ldap.PEOPLE}"))  # 18 letters as NFKC
-    assert len(event.login_name) == front.MAX_NAME
+    long = f"cn=alice{' ' * front.MAX_NAME},{ldap.PEOPLE}"
+    (event,) = started().receive_data(ldap.bind(1, long))
+    assert canonical(event.login_name, "example.org") is None
 
 
 def test_time_is_over():

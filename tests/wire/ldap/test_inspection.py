@@ -44,6 +44,11 @@ GUARDED = [
     "olcRootPW",
     "authzTo",
     "saslAuthzFrom",
+    "msDS-KeyCredentialLink",
+    "ms-Mcs-AdmPwd;range=0-1",
+    "msSFU30Password",
+    "altSecurityIdentities",
+    "1.2.840.113556.1.4.1787",
     # what a parser in C, or a lenient one, could take for one of these
     "userPassword\0",
     "userPassword\0x",
@@ -69,8 +74,34 @@ def test_password_attributes_are_not_touched(name):
             assert verdict(ldap.search(1, wanted)) == NO
 
 
+ACTIVE_DIRECTORY = """
+    unicodePwd dBCSPwd ntPwdHistory lmPwdHistory supplementalCredentials currentValue priorValue initialAuthIncoming
+    initialAuthOutgoing trustAuthIncoming trustAuthOutgoing pekList msDS-ExecuteScriptPassword msDS-ManagedPassword
+    ms-Mcs-AdmPwd msLAPS-Password msLAPS-EncryptedPassword msLAPS-EncryptedPasswordHistory msLAPS-EncryptedDSRMPassword
+    msLAPS-EncryptedDSRMPasswordHistory unixUserPassword msSFU30Password msFVE-RecoveryPassword msFVE-KeyPackage
+    msTPM-OwnerInformation msPKIAccountCredentials msPKIDPAPIMasterKeys msPKI-CredentialRoamingTokens msKds-RootKeyData
+    msDS-KeyCredentialLink altSecurityIdentities msDS-AllowedToActOnBehalfOfOtherIdentity msDS-AllowedToDelegateTo
+"""
+
+
+def test_what_active_directory_keeps_secret():
+    for name in ACTIVE_DIRECTORY.split():
+        assert verdict(ldap.compare(1, name)) == NO
+        assert verdict(ldap.modify(1, ldap.change(name, "x"))) == NO
+
+
 @pytest.mark.parametrize(
-    "name", ["cn", "description;lang-en", "2.5.4.3", "pwdReset", "x-under_score", "mail", "oid.2.5.4.3"]
+    "name",
+    [
+        "cn",
+        "description;lang-en",
+        "2.5.4.3",
+        "pwdReset",
+        "x-under_score",
+        "mail",
+        "oid.2.5.4.3",
+        "msDS-UserAccountControlComputed",
+    ],
 )
 def test_others_are(name):
     assert verdict(ldap.modify(1, ldap.change(name, "userPassword"))) is PASSES
@@ -182,6 +213,40 @@ def test_nothing_hides_behind_an_elements_end(raw):
         verdict(raw)
 
 
+def substrings(*parts: bytes) -> bytes:
+    return ldap.tlv(0xA4, ldap.text("cn"), ldap.tlv(0x30, *parts))
+
+
+INITIAL, ANY, FINAL = (ldap.text("x", tag) for tag in (0x80, 0x81, 0x82))
+MISSHAPEN = {
+    "nothing negated": ldap.tlv(0xA2),
+    "two negated": ldap.tlv(0xA2, ldap.present(), ldap.present()),
+    "no substring": substrings(),
+    "an empty substring": substrings(INITIAL, ldap.tlv(0x81), FINAL),
+    "initial twice": substrings(INITIAL, INITIAL),
+    "initial in the middle": substrings(ANY, INITIAL),
+    "any behind the final": substrings(FINAL, ANY),
+    "final twice": substrings(FINAL, FINAL),
+    "another substring": substrings(ANY, ldap.text("x", 0x83)),
+    "a string for a substring": substrings(ldap.text("x"), ANY),
+    "no value to match": ldap.tlv(0xA9, ldap.text("cn", 0x82)),
+}
+
+
+@pytest.mark.parametrize("wanted", MISSHAPEN.values(), ids=MISSHAPEN)
+def test_filters_that_a_backend_might_give_up_on(wanted):
+    """OpenLDAP reads on in the middle of most of them: tests/real/ldap/test_rights.py."""
+    for one in (wanted, ldap.tlv(0xA2, wanted), ldap.tlv(0xA0, ldap.present(), ldap.tlv(0xA1, wanted))):
+        assert verdict(ldap.search(1, one)) == replies.NO_FILTER
+        assert verdict(ldap.search(1, None, ldap.control(b"1.3.6.1.1.12", True, one))) == replies.NO_FILTER
+    assert replies.NO_FILTER[0] == 2
+
+
+def test_substrings_pass():
+    for parts in ([INITIAL], [ANY], [FINAL], [INITIAL, FINAL], [INITIAL, ANY, ANY, FINAL], [ANY, ANY], [ANY, FINAL]):
+        assert verdict(ldap.search(1, substrings(*parts))) is PASSES
+
+
 # ---- bounds -----------------------------------------------------------------------------------
 
 
@@ -264,7 +329,7 @@ def heavy() -> Iterator[bytes]:
     yield ldap.search(1, ldap.tlv(0xA9, ldap.text("pw" * 100000, 0x82), ldap.text("x", 0x83)))
     yield ldap.search(1, ldap.equal("cn", "pw" * (room // 2)))
     yield ldap.search(1, ldap.equal("userpassword " * (room // 13), "x"))
-    yield ldap.search(1, ldap.tlv(0xA4, ldap.text("cn"), ldap.tlv(0x30, b"\x81\0" * (room // 2))))
+    yield ldap.search(1, ldap.tlv(0xA4, ldap.text("cn"), ldap.tlv(0x30, b"\x81\x01x" * (room // 3))))
     yield ldap.message(1, ldap.search_request(None, *["x"] * (room // 3)))
     yield ldap.message(1, ldap.search_request(None, *["x"] * inspection.MAX_VALUES))
     for values in (["x"] * inspection.MAX_VALUES, [""] * (room // 2), ["x" * 130] * 7000):

@@ -45,6 +45,14 @@ def search(
     return ldap.message(7, operation, *controls)
 
 
+DOMAIN_SCOPE = b"1.2.840.113556.1.4.1339"
+
+
+def sent(*attributes: str, controls: tuple[bytes, ...] = (), **more) -> bytes:
+    """A search as the backend gets it."""
+    return search(*attributes, controls=(*controls, ldap.control(DOMAIN_SCOPE)), **more)
+
+
 def goes_out_as(request: bytes, other: bytes) -> None:
     assert judged(request) == ToBackend(other)
 
@@ -54,14 +62,14 @@ def refused(request: bytes, code: int, says: str, tag: int = 0x65) -> None:
 
 
 def test_what_is_listed_is_searched():
-    goes_out_as(search("uid", "cn"), search("uid", "cn"))
+    goes_out_as(search("uid", "cn"), sent("uid", "cn"))
     for wanted in (ldap.equal("uid"), ldap.equal("UID;lang-en"), ldap.tlv(0xA0, ldap.present(), ldap.equal("cn"))):
-        goes_out_as(search("uid", wanted=wanted), search("uid", wanted=wanted))
+        goes_out_as(search("uid", wanted=wanted), sent("uid", wanted=wanted))
 
 
 @pytest.mark.parametrize("base", [ldap.ALICE, "OU=People, DC=Example,dc=org", "cn=a,ou=groups,dc=example,dc=org"])
 def test_the_listed_parts_and_what_is_below(base):
-    goes_out_as(search("uid", base=base), search("uid", base=base))
+    goes_out_as(search("uid", base=base), sent("uid", base=base))
 
 
 OUTSIDE = [
@@ -92,7 +100,7 @@ def test_no_other_way_to_name_an_entry(base):
 
 def test_the_root_dse_is_everybodys():
     root = search("supportedControl", base="", scope=0)
-    goes_out_as(root, root)
+    goes_out_as(root, sent("supportedControl", base="", scope=0))
     refused(search("supportedControl", base="", scope=1), 50, NOT_LISTED)
     guarded = search("x", base="", scope=0, wanted=ldap.equal("userPassword"))
     refused(guarded, 53, "Passwords cannot be compared or changed here")
@@ -100,18 +108,18 @@ def test_the_root_dse_is_everybodys():
 
 @pytest.mark.parametrize("asked", [(), ("*",), ("*", "+"), ("uid", "*")])
 def test_everything_is_everything_listed(asked):
-    goes_out_as(search(*asked), search("uid", "CN", "member", "sAMAccountName"))
+    goes_out_as(search(*asked), sent("uid", "CN", "member", "sAMAccountName"))
 
 
 def test_what_is_not_listed_is_left_out():
-    goes_out_as(search("uid", "mail", "userPassword", "@person", "+"), search("uid"))
-    goes_out_as(search("member;range=0-1499", "SAMACCOUNTNAME"), search("member;range=0-1499", "SAMACCOUNTNAME"))
+    goes_out_as(search("uid", "mail", "userPassword", "@person", "+"), sent("uid"))
+    goes_out_as(search("member;range=0-1499", "SAMACCOUNTNAME"), sent("member;range=0-1499", "SAMACCOUNTNAME"))
     for asked in (("mail",), ("+",), ("1.1",), ("uid ",)):
-        goes_out_as(search(*asked), search("1.1"))
+        goes_out_as(search(*asked), sent("1.1"))
 
 
 def test_aliases_lead_nowhere():
-    goes_out_as(search("uid", deref=3), search("uid", deref=0))
+    goes_out_as(search("uid", deref=3), sent("uid", deref=0))
 
 
 UNLISTED = {
@@ -141,10 +149,16 @@ def test_controls():
     kept = (ldap.control(ldap.PAGED, True, b"cookie"), ldap.control(b"2.16.840.1.113730.3.4.2", False))
     passed = (ldap.control(ldap.PAGED, True, b"cookie"), ldap.control(b"2.16.840.1.113730.3.4.2"))
     dropped = ldap.control(b"1.2.840.113556.1.4.473", False, b"sort by mail")
-    goes_out_as(search("uid", controls=(*kept, dropped)), search("uid", controls=passed))
+    goes_out_as(search("uid", controls=(*kept, dropped)), sent("uid", controls=passed))
     refused(search("uid", controls=(ldap.control(b"1.2.3", True),)), 12, "A critical control is not available")
     proxied = ldap.control(ldap.PROXIED, False, b"dn:cn=x")
     refused(search("uid", controls=(proxied,)), 2, "Proxied authorization is not available")
+
+
+@pytest.mark.parametrize("critical", [True, None])
+def test_domain_scope_is_said_once(critical):
+    scoped = search("uid", controls=(ldap.control(DOMAIN_SCOPE, critical),))
+    goes_out_as(scoped, scoped)
 
 
 def test_who_am_i_is_the_person():

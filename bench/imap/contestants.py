@@ -1,32 +1,18 @@
-"""The proxies under test, each started with one worker on one CPU in front of the same stub backend."""
+"""The IMAP proxies under test, each with one worker, in front of the same stub backend."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+from bench.measure import Contestant
 from tests.peers.process import Server, free_ports, listening, wait_until
 from tests.support.sidegate import Certificates, Sidegate
 
 USER = "alice@example.org"
-
-
-def pinned(cpu: int) -> None:
-    os.sched_setaffinity(0, {cpu})
-
-
-class Contestant:
-    """`port` takes IMAP over TLS; `secret` is what to log in with; `pid` the root of its process tree."""
-
-    name: str
-    port: int
-    secret = "any-password"
-    pid: int
-
-    def stop(self) -> None:
-        raise NotImplementedError
+ANY_PASSWORD = "any-password"
+"""For peers that take it."""
 
 
 class Nginx(Contestant):
@@ -36,7 +22,7 @@ class Nginx(Contestant):
         self.name = "nginx" if buffer is None else f"nginx {buffer}"
         root.mkdir()
         root.chmod(0o755)
-        self.port, auth = free_ports(2)
+        port, auth = free_ports(2)
         proxy_buffer = f"proxy_buffer {buffer};" if buffer else ""
         (root / "nginx.conf").write_text(f"""
 load_module /usr/lib/nginx/modules/ngx_mail_module.so;
@@ -47,10 +33,11 @@ http {{ access_log off; server {{ listen 127.0.0.1:{auth} backlog=4096; location
 mail {{ auth_http 127.0.0.1:{auth}/; imap_capabilities IMAP4rev1 SASL-IR ID; {proxy_buffer}
   ssl_certificate {certificates.certificate}; ssl_certificate_key {certificates.key}; ssl_protocols TLSv1.3 TLSv1.2;
   ssl_session_cache shared:s:10m;
-  server {{ listen 127.0.0.1:{self.port} ssl backlog=4096; protocol imap; imap_auth plain login; }} }}
+  server {{ listen 127.0.0.1:{port} ssl backlog=4096; protocol imap; imap_auth plain login; }} }}
 """)
-        self._server = Server(["nginx", "-c", f"{root}/nginx.conf"], root / "out", [self.port])
+        self._server = Server(["nginx", "-c", f"{root}/nginx.conf"], root / "out", [port])
         self.pid = self._server.process.pid
+        self.arguments = [str(port), ANY_PASSWORD]
         self._server.wait()
 
     def stop(self) -> None:
@@ -66,7 +53,7 @@ class DovecotProxy(Contestant):
         for folder in (root, root / "run", root / "state"):
             folder.mkdir()
         root.chmod(0o755)
-        (self.port,) = free_ports(1)
+        (port,) = free_ports(1)
         (root / "dovecot.conf").write_text(f"""
 protocols = imap
 base_dir = {root}/run
@@ -87,7 +74,7 @@ service imap-login {{
   }}
   inet_listener imaps {{
     address = 127.0.0.1
-    port = {self.port}
+    port = {port}
     ssl = yes
   }}
 }}
@@ -102,8 +89,9 @@ passdb {{
   args = proxy=y host=127.0.0.1 port={backend} nopassword=y
 }}
 """)
-        self._server = Server(["dovecot", "-F", "-c", f"{root}/dovecot.conf"], root / "out", [self.port])
+        self._server = Server(["dovecot", "-F", "-c", f"{root}/dovecot.conf"], root / "out", [port])
         self.pid = self._server.process.pid
+        self.arguments = [str(port), ANY_PASSWORD]
         self._server.wait()
 
     def stop(self) -> None:
@@ -130,10 +118,9 @@ class Gate(Contestant):
         self._gate = Sidegate(root, certificates, {"mail": mail}, extra={"limits": limits}).start()
         assert self._gate.server is not None
         self.pid = self._gate.server.process.pid
-        self.port = self._gate.ports["imap", "implicit"]
         self._gate.add_account(USER)
-        for number in range(40):
-            self.secret = self._gate.mint(USER, f"app {number}")
+        secrets = [self._gate.mint(USER, f"app {number}") for number in range(40)]
+        self.arguments = [str(self._gate.ports["imap", "implicit"]), secrets[-1]]
 
     def stop(self) -> None:
         self._gate.stop()
@@ -144,7 +131,7 @@ class Stub:
 
     def __init__(self, cpu: int) -> None:
         (self.port,) = free_ports(1)
-        argv = [sys.executable, "-m", "bench.stub_backend", str(self.port)]
+        argv = [sys.executable, "-m", "bench.imap.stub_backend", str(self.port)]
         self._process = subprocess.Popen(["taskset", "-c", str(cpu), *argv])
         wait_until(lambda: listening(self.port), "the stub backend")
 

@@ -1,4 +1,4 @@
-"""A minimal IMAP backend, so that a benchmark measures proxies: python -m bench.stub_backend PORT.
+"""A minimal IMAP backend, so that a benchmark measures proxies: python -m bench.imap.stub_backend PORT.
 
 It takes any login (LOGIN with quoted strings or literals, AUTHENTICATE PLAIN), and knows two invented commands:
 `x DOWN n` answers n bytes and `x OK`; `x UP n` eats n bytes and answers `x OK`.

@@ -1,0 +1,1 @@
+"""IMAP, against nginx's mail proxy and Dovecot's."""
