@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from proxy import logs
 from proxy.domain.sign_in import Stage
-from proxy.portal import account, discovery, factors, passkey_sign_in, setup, sign_in
+from proxy.portal import account, challenge, discovery, enrolment, factors, passkey_sign_in, setup, sign_in
 from proxy.portal.core_client import CoreUnavailable
 from proxy.portal.desk import PortalDesk
 from proxy.portal.web import anyone, make_visit, need, render
@@ -59,6 +59,8 @@ def make_pages(desk: PortalDesk) -> ASGIApp:
         Route("/healthz", healthz),
         *sign_in.ROUTES,
         *passkey_sign_in.ROUTES,
+        *challenge.ROUTES,
+        *enrolment.ROUTES,
         *account.ROUTES,
         *factors.ROUTES,
         *setup.ROUTES,

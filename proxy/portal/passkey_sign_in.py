@@ -23,6 +23,7 @@ from proxy.domain.sign_in import LIFE, Outcome, Stage
 from proxy.factors import FactorRow
 from proxy.factors.passkey import TOO_LATE, UNKNOWN, WITHIN, Passkey, account_named
 from proxy.portal import arrival
+from proxy.portal.challenge import enforce
 from proxy.portal.desk import PortalDesk
 from proxy.portal.web import Visit, anyone, form_of, is_ours, next_of, redirect, render, visit_of
 from proxy.store import accounts, challenges, factors
@@ -73,6 +74,7 @@ async def answered(request: Request) -> Response:
     if not await desk.store.write(_arrive, visit, account, said, id_hash, until):
         return _ask(request, form.get("next", ""), TOO_LATE)
     _log.info("signed in with a passkey", user=account.address, rip=visit.address)
+    await enforce(visit)
     return redirect(next_of(visit, form))
 
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from proxy.domain.factor_kinds import FactorKind
-from proxy.domain.model import Account
+from proxy.domain.model import Account, MfaState
 from proxy.domain.sign_in import Outcome, Stage
 from proxy.factors import keeping
 from proxy.factors.passkey import TOO_LATE, UNKNOWN, WRONG, user_handle
@@ -57,6 +57,14 @@ def sign_in(browser: Browser, authenticator: Authenticator, **form: str) -> http
 
 def sessions(site: Site, account: Account) -> list[portal_sessions.PortalSession]:
     return site.read(portal_sessions.of_account, account.id, site.desk.clock())
+
+
+def test_who_has_one_is_enforced_from_then_on(site: Site) -> None:
+    carol = site.person("carol", MfaState.ENABLED)
+    assert where(sign_in(site.browser(), passkey_of(site, carol))) == "/app-passwords"
+    now = site.read(accounts.by_id, carol.id)
+    assert now is not None
+    assert now.mfa is MfaState.ENFORCED
 
 
 def test_lets_its_person_in_with_a_fresh_factor(site: Site, authenticator: Authenticator) -> None:
