@@ -17,11 +17,20 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from proxy import logs
-from proxy.domain.sign_in import Stage
-from proxy.portal import account, challenge, discovery, enrolment, factors, passkey_sign_in, setup, sign_in
+from proxy.portal import (
+    account,
+    app_passwords,
+    challenge,
+    discovery,
+    enrolment,
+    factors,
+    passkey_sign_in,
+    setup,
+    sign_in,
+)
 from proxy.portal.core_client import CoreUnavailable
 from proxy.portal.desk import PortalDesk
-from proxy.portal.web import anyone, make_visit, need, render
+from proxy.portal.web import anyone, make_visit, render
 from proxy.store.errors import StoreUnavailable
 
 STATIC = Path(__file__).parent / "static"
@@ -65,7 +74,7 @@ def make_pages(desk: PortalDesk) -> ASGIApp:
         *factors.ROUTES,
         *setup.ROUTES,
         *discovery.ROUTES,
-        Route("/app-passwords", app_passwords),
+        *app_passwords.ROUTES,
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     # No redirects to add a slash: they would be made from the Host header, which is the asker's.
@@ -83,12 +92,6 @@ def make_pages(desk: PortalDesk) -> ASGIApp:
 @anyone
 async def home(request: Request) -> Response:
     """What an app password is: every refusal leads here."""
-    return render(request, "home.html")
-
-
-@need(Stage.IN)
-async def app_passwords(request: Request) -> Response:
-    """Stands where the page of app passwords will be."""
     return render(request, "home.html")
 
 
