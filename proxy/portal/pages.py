@@ -21,10 +21,13 @@ from proxy.portal import (
     account,
     app_passwords,
     challenge,
+    devices,
     discovery,
     enrolment,
     factors,
+    history,
     passkey_sign_in,
+    sessions,
     setup,
     sign_in,
 )
@@ -75,6 +78,9 @@ def make_pages(desk: PortalDesk) -> ASGIApp:
         *setup.ROUTES,
         *discovery.ROUTES,
         *app_passwords.ROUTES,
+        *sessions.ROUTES,
+        *devices.ROUTES,
+        *history.ROUTES,
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     # No redirects to add a slash: they would be made from the Host header, which is the asker's.
