@@ -76,6 +76,9 @@ TESTED_THROUGH: dict[str, str] = {
     "portal/desk.py": "portal/test_web.py",
     "portal/templating.py": "portal/test_texts.py",
     "portal/waiting.py": "portal/test_sign_in.py",
+    "portal/app_password_form.py": "portal/test_app_passwords.py",
+    "portal/app_password_rows.py": "portal/test_app_passwords.py",
+    "portal/shown_once.py": "portal/test_app_passwords.py",
     "store/errors.py": "store",
     "store/migrations": "store/test_migrations.py",
     "supervisor": "supervisor",  # processes

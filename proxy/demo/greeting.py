@@ -11,7 +11,7 @@ from typing import Any
 
 from proxy.demo.directory import PEOPLE, person
 from proxy.demo.layout import Layout
-from proxy.demo.ports import HOST, Ports
+from proxy.demo.ports import HOST, PORTAL_HOST, Ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def facts(layout: Layout, ports: Ports, accounts: Sequence[DemoAccount], app_pas
 
 
 def portal(ports: Ports) -> str:
-    return f"http://{HOST}:{ports.portal}/"
+    return f"http://{PORTAL_HOST}:{ports.portal}/"
 
 
 def greeting(

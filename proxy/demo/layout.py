@@ -10,7 +10,7 @@ from pathlib import Path
 
 from proxy.demo import directory as tree
 from proxy.demo.certificates import Certificates, make_certificates
-from proxy.demo.ports import HOST, Ports
+from proxy.demo.ports import HOST, PORTAL_HOST, Ports
 
 DOMAIN = "example.org"
 MASTER_USER = "sidegate"
@@ -23,7 +23,7 @@ run_dir: {run}
 workers: 2
 hostname: localhost
 tls: {{certificate: {certificate}, key: {key}}}
-portal: {{url: "http://{host}:{ports.portal}/", listen: "{host}:{ports.portal}"}}
+portal: {{url: "{portal}", listen: "{host}:{ports.portal}"}}
 default_domain: {domain}
 fronts:
   - {{protocol: imap, tls: implicit, backend: mailboxes,
@@ -104,6 +104,7 @@ def lay_out(directory: Path, run: Path, ports: Ports, *, imap: int, smtp: int, l
         master=MASTER_USER,
         ports=ports,
         people=tree.PEOPLE,
+        portal=f"http://{PORTAL_HOST}:{ports.portal}/",
         service=tree.SERVICE,
         imap=imap,
         smtp=smtp,

@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 
 HOST = "127.0.0.1"
+PORTAL_HOST = "localhost"
+"""The same, as a name: browsers do passkeys for names only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ NICE = Ports(
     smtp_starttls=10587,
     ldap_tls=10636,
     ldap_starttls=10389,
-    portal=10080,
+    portal=10088,  # not 10080, which browsers refuse to open (Fetch section 2.9, "bad ports")
 )
 
 

@@ -14,7 +14,7 @@ MAIL = frozenset({Protocol.IMAP, Protocol.SMTP})
 class Handover:
     """An app password, of which account, and its secret while that may still be shown."""
 
-    id: int
+    id: str
     address: str
     """Of the account that it opens: what programs call the user name, and the address they send from."""
     display_name: str

@@ -31,7 +31,12 @@ MAX_NAME = 64
 def agent_name(agent: str) -> str:
     """A short name for a User-Agent; its first word where it is none of the known ones, and "?" for none."""
     browser = next((name for sign, name in _BROWSERS if sign in agent), "")
-    system = next((name for sign, name in _SYSTEMS if sign in agent), "")
+    system = system_name(agent)
     if browser and system:
         return f"{browser} ({system})"
     return (browser or system or agent.partition(" ")[0] or "?")[:MAX_NAME]
+
+
+def system_name(agent: str) -> str:
+    """What it runs on; empty where that is none of the known ones."""
+    return next((name for sign, name in _SYSTEMS if sign in agent), "")

@@ -17,11 +17,23 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from proxy import logs
-from proxy.domain.sign_in import Stage
-from proxy.portal import account, sign_in
+from proxy.portal import (
+    account,
+    app_passwords,
+    challenge,
+    devices,
+    discovery,
+    enrolment,
+    factors,
+    history,
+    passkey_sign_in,
+    sessions,
+    setup,
+    sign_in,
+)
 from proxy.portal.core_client import CoreUnavailable
 from proxy.portal.desk import PortalDesk
-from proxy.portal.web import anyone, make_visit, need, render
+from proxy.portal.web import anyone, make_visit, render
 from proxy.store.errors import StoreUnavailable
 
 STATIC = Path(__file__).parent / "static"
@@ -58,8 +70,17 @@ def make_pages(desk: PortalDesk) -> ASGIApp:
         Route("/", home),
         Route("/healthz", healthz),
         *sign_in.ROUTES,
+        *passkey_sign_in.ROUTES,
+        *challenge.ROUTES,
+        *enrolment.ROUTES,
         *account.ROUTES,
-        Route("/app-passwords", app_passwords),
+        *factors.ROUTES,
+        *setup.ROUTES,
+        *discovery.ROUTES,
+        *app_passwords.ROUTES,
+        *sessions.ROUTES,
+        *devices.ROUTES,
+        *history.ROUTES,
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     # No redirects to add a slash: they would be made from the Host header, which is the asker's.
@@ -77,12 +98,6 @@ def make_pages(desk: PortalDesk) -> ASGIApp:
 @anyone
 async def home(request: Request) -> Response:
     """What an app password is: every refusal leads here."""
-    return render(request, "home.html")
-
-
-@need(Stage.IN)
-async def app_passwords(request: Request) -> Response:
-    """Stands where the page of app passwords will be."""
     return render(request, "home.html")
 
 

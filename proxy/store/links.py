@@ -16,6 +16,8 @@ class Purpose(StrEnum):
 
     SET_PASSWORD = "set_password"
     MOBILECONFIG = "mobileconfig"
+    APP_PASSWORD = "app_password"
+    """The page that shows a new one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from proxy.demo.main import _run_dir
 from tests.peers.process import wait_until
 from tests.support.demo import ROOT, Demo
 
-PORTAL = r"http://127\.0\.0\.1:\d+/"
+PORTAL = r"http://localhost:\d+/"
 REQUIRED = f"Application-specific password required: {PORTAL}"
 
 

@@ -23,7 +23,15 @@ def test_it_is_dark_on_light_in_every_theme_with_a_margin() -> None:
     assert re.match(r"M4 4\.5", dark["d"])
 
 
+def test_it_can_be_as_large_as_the_page_has_room() -> None:
+    svg = ElementTree.fromstring(SVG)
+    assert svg.attrib["viewBox"] == "0 0 49 49"
+    assert "width" not in svg.attrib
+
+
 def test_what_would_fit_into_latin_1_is_utf_8_as_well() -> None:
     """Thunderbird for Android, and everything that reads JSON, takes nothing else."""
     as_bytes = segno.make("Álvarez".encode(), error="m", micro=False, mode="byte")
-    assert picture("Álvarez") == as_bytes.svg_inline(scale=4, dark="#000", light="#fff", svgclass="qr", lineclass=None)
+    assert picture("Álvarez") == as_bytes.svg_inline(
+        omitsize=True, dark="#000", light="#fff", svgclass="qr", lineclass=None
+    )

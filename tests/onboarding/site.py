@@ -58,7 +58,7 @@ def without(protocol: str) -> tuple[tuple[str, str], ...]:
 
 def handover(**more: object) -> Handover:
     fields: dict[str, object] = {
-        "id": 7,
+        "id": "7",
         "address": "alice@example.org",
         "display_name": "Alice Álvarez",
         "scopes": ALL,

@@ -110,7 +110,7 @@ def identities(outer: dict[str, Any]) -> list[tuple[str, str]]:
 
 def test_a_new_one_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     config = site(tmp_path)
-    first, again, second = (identities(made(config, id=n)) for n in (7, 7, 8))
+    first, again, second = (identities(made(config, id=n)) for n in ("7", "7", "8"))
     other = identities(made(config, address="bob@example.org"))
     assert first == again
     assert [identifier for identifier, _ in first] == [identifier for identifier, _ in second]

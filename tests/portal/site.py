@@ -5,6 +5,7 @@ between. Time stands still until a test moves it.
 from __future__ import annotations
 
 import asyncio
+import base64
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,20 +15,22 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import pyotp
 from sqlalchemy import Connection
 
 from proxy.directory.embedded import Embedded
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Account, MfaState
-from proxy.factors import Factor
+from proxy.factors import registry
 from proxy.factors.sealing import Sealer
 from proxy.portal import texts
 from proxy.portal.api import make_api
 from proxy.portal.core_client import CoreClient
 from proxy.portal.desk import PortalDesk
 from proxy.portal.pages import make_pages
-from proxy.store import accounts, hashing, people
+from proxy.store import accounts, factors, hashing, people
 from proxy.store.accounts import NewAccount
+from proxy.store.factors import NewFactor
 from tests.admin.office import Office, open_office
 
 R = TypeVar("R")
@@ -40,7 +43,7 @@ _HASH = hashing.hash_account_password(PASSWORD)
 class Site:
     """A portal and the office behind it. alice is a person with an account password."""
 
-    def __init__(self, office: Office, factors: Mapping[FactorKind, Factor], **portal: Any) -> None:
+    def __init__(self, office: Office, **portal: Any) -> None:
         self.office = office
         self.runner = asyncio.Runner()
         config = office.desk.config
@@ -49,12 +52,13 @@ class Site:
             portal=replace(config.portal, **{"name": "Example Mail", "remember_days": 30, **portal}),
             limits=replace(config.limits, refusal_delay=0.0),
         )
+        sealer = Sealer(bytes(range(32)), secrets.token_bytes)
         self.desk = PortalDesk(
             config=config,
             store=office.threads,
-            sealer=Sealer(bytes(range(32)), secrets.token_bytes),
+            sealer=sealer,
             directory=Embedded(office.threads),
-            factors=factors,
+            factors=registry.make(config, office.threads, sealer, lambda: office.now, secrets.token_bytes),
             core=CoreClient(Path(), transport=httpx.ASGITransport(make_api(office.desk))),
             clock=lambda: office.now,
             token=secrets.token_bytes,
@@ -89,11 +93,41 @@ class Site:
         assert answer.status_code == 303, answer.text
         return browser
 
+    def enrolled(self, name: str, mfa: MfaState = MfaState.ENFORCED) -> tuple[Account, App]:
+        """A person with an authenticator app."""
+        account = self.person(name, mfa)
+        return account, self.app(account)
+
+    def app(self, account: Account, name: str = "phone") -> App:
+        """An authenticator app of theirs."""
+        secret = secrets.token_bytes(20)
+        sealed = self.desk.sealer.seal(secret, context=f"factor:{account.id}:{FactorKind.TOTP}")
+        self.write(factors.add, account.id, NewFactor(FactorKind.TOTP, name, sealed=sealed), self.office.now)
+        return App(self, base64.b32encode(secret).decode())
+
     def audit(self) -> list[tuple[str, str | None, str | None, str | None]]:
         return self.office.events()
 
     def later(self, seconds: float) -> None:
         self.office.now += seconds
+
+
+class App:
+    """An authenticator app."""
+
+    def __init__(self, site: Site, key: str) -> None:
+        self._site = site
+        self._totp = pyotp.TOTP(key)
+
+    def code(self) -> str:
+        """The next one that was not shown before: 30 seconds pass."""
+        self._site.later(30)
+        return self._totp.at(int(self._site.office.now))
+
+    def wrong(self) -> str:
+        """One that is certainly not right now."""
+        right = {self._totp.at(int(self._site.office.now) + skew) for skew in (-60, -30, 0, 30, 60)}
+        return next(code for code in ("000000", "000001", "000002", "000003", "000004", "000005") if code not in right)
 
 
 class Browser:
@@ -165,9 +199,10 @@ def elements(answer: httpx.Response, tag: str) -> list[dict[str, str | None]]:
 
 
 @contextmanager
-def open_site(tmp_path: Path, factors: Mapping[FactorKind, Factor] | None = None, **portal: Any) -> Iterator[Site]:
+def open_site(tmp_path: Path, **portal: Any) -> Iterator[Site]:
+    """`portal`: fields of config.settings.Portal."""
     with open_office(tmp_path) as office:
-        site = Site(office, factors or {}, **portal)
+        site = Site(office, **portal)
         try:
             yield site
         finally:
