@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from proxy.core.kicking import AFTER_SUCCESS
 from tests.peers.chat import HOST, Directory
 from tests.peers.ejabberd import KICKER, KICKER_PASSWORD, Ejabberd
 from tests.peers.process import wait_until
@@ -52,15 +54,22 @@ class Passwords:
 
     def __init__(self, gate: Sidegate) -> None:
         self._gate = gate
+        self._told = 0.0
+
+    def told(self) -> None:
+        """Chat servers are told to kick now, and once more: whoever logs in before that is thrown out, too."""
+        self._told = time.monotonic()
 
     def secret(self, name: str) -> str:
-        """A new one."""
+        """A new one, when nobody is about to be thrown out any more. Nothing shows that but time."""
+        time.sleep(max(0.0, self._told + AFTER_SUCCESS[0] + 1 - time.monotonic()))
         return self._gate.mint(f"{name}@example.org", f"chat {uuid.uuid4()}", "--scope", "ldap")
 
     def revoke(self, name: str) -> str:
         """All that `name` has; what the operator is told."""
         done = self._gate.cli("passwords", "revoke", f"{name}@example.org", "--all", "--yes")
         assert done.returncode == 0, done.stderr
+        self.told()
         return done.stderr
 
 
