@@ -12,7 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from proxy.config.settings import Config
-from proxy.domain.login_names import canonical, domain_of
+from proxy.domain.addresses import domain_of
+from proxy.domain.login_names import canonical
 from proxy.onboarding import autoconfig, autodiscover, pacc
 from proxy.portal.desk import desk_of
 

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from proxy import logs
 from proxy.domain import tokens
-from proxy.domain.login_names import domain_of
+from proxy.domain.addresses import domain_of
 from proxy.domain.model import Protocol
 from proxy.domain.secret import Secret
 from proxy.factors import qr
