@@ -38,6 +38,7 @@ from proxy.portal import texts
 from proxy.portal.core_client import CoreClient
 from proxy.portal.desk import PortalDesk
 from proxy.portal.pages import make_pages
+from proxy.portal.upkeep import prune_forever
 from proxy.store.engine import Store
 from proxy.store.errors import NotSetUp, StoreUnavailable
 from proxy.store.threads import StoreThreads
@@ -139,7 +140,9 @@ class _Portal:
         server = _Embedded(settings, lambda: report_ready(loop, status_fd, server.stop))
         loop.add_signal_handler(signal.SIGTERM, server.stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        upkeep = loop.create_task(prune_forever(self._store, time.time))
         await server.serve(sockets=[sock])
+        upkeep.cancel()
         await self._core.close()
         await self._directory.close()
         await self._store.close()

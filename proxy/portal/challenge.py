@@ -25,7 +25,7 @@ from proxy.portal import arrival
 from proxy.portal.core_client import CoreRefusal, CoreUnavailable
 from proxy.portal.texts import message
 from proxy.portal.waiting import patience
-from proxy.portal.web import Visit, form_of, need, next_of, redirect, render, visit_of
+from proxy.portal.web import Visit, form_of, need, next_of, redirect, render, visit_of, wanted_of
 from proxy.store import factors, portal_sessions, throttles
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def best(request: Request) -> Response:
     visit = visit_of(request)
     kinds = await _kinds(visit)
     if kinds:
-        return await _show(request, kinds[0], kinds, next_of(visit, request.query_params))
+        return await _show(request, kinds[0], kinds, wanted_of(request.query_params))
     if visit.stage is Stage.IN:  # something needs a factor, and there is none yet
         return redirect("/enrol")
     return render(request, "challenge_none.html", 403)
@@ -68,7 +68,7 @@ async def best(request: Request) -> Response:
 @need(Stage.CHALLENGE, Stage.IN)
 async def one(request: Request) -> Response:
     kind, kinds = await _chosen(request)
-    return await _show(request, kind, kinds, next_of(visit_of(request), request.query_params))
+    return await _show(request, kind, kinds, wanted_of(request.query_params))
 
 
 @need(Stage.CHALLENGE, Stage.IN)
@@ -81,7 +81,7 @@ async def answer(request: Request) -> Response:
     wait = await desk.store.write(throttles.ahead, keys, desk.clock())
     if wait:
         stop, headers = patience(visit, wait)
-        response = await _show(request, kind, kinds, next_of(visit, given), 429, stop=stop)
+        response = await _show(request, kind, kinds, wanted_of(given), 429, stop=stop)
         response.headers.update(headers)
         return response
     rows, notes = await desk.store.write(_take, visit, kind)
@@ -94,7 +94,7 @@ async def answer(request: Request) -> Response:
         _log.info("factor refused", user=visit.account.address, rip=visit.address, factor=kind.value)
         refused = (visit, visit.account, Outcome.WRONG_FACTOR, kind.value, visit.session.device_id)
         await desk.store.write(arrival.refuse, *refused)
-        return await _show(request, kind, kinds, next_of(visit, given), 400, problem=visit.say(proven))
+        return await _show(request, kind, kinds, wanted_of(given), 400, problem=visit.say(proven))
     await desk.store.write(_pass, visit, proven, keys, given.get("remember") == "on")
     _log.info("factor proven", user=visit.account.address, rip=visit.address, factor=kind.value)
     await enforce(visit)
@@ -137,7 +137,7 @@ async def _show(
     request: Request,
     kind: FactorKind,
     kinds: list[FactorKind],
-    onward: str,
+    wanted: str,
     status: int = 200,
     *,
     problem: str | None = None,
@@ -156,7 +156,7 @@ async def _show(
         kind=kind.value,
         action=f"/challenge/{kind}",
         others=[(other.value, visit.say(WAYS[other])) for other in kinds if other is not kind],
-        next=onward,
+        next=wanted,
         days=desk.config.portal.remember_days if visit.stage is Stage.CHALLENGE else 0,
         problems={} if problem is None else {"answer": problem},
         stop=stop,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,7 +27,7 @@ from proxy.domain.sign_in import LIFE, Outcome, Stage, after_password
 from proxy.portal import arrival
 from proxy.portal.texts import message
 from proxy.portal.waiting import patience
-from proxy.portal.web import Visit, anyone, form_of, is_ours, next_of, redirect, render, visit_of
+from proxy.portal.web import Visit, anyone, form_of, next_of, redirect, render, visit_of, wanted_of
 from proxy.store import accounts, factors, people, portal_sessions, throttles
 from proxy.store.devices import Device
 from proxy.store.portal_sessions import PortalSession
@@ -66,7 +67,7 @@ async def form(request: Request) -> Response:
     if visit.stage is not None:
         return redirect(visit.goal())
     said = SAID.get(request.query_params.get("said", ""))
-    return _form(request, request.query_params.get("next", ""), said=visit.say(said) if said else None)
+    return _form(request, wanted_of(request.query_params), said=visit.say(said) if said else None)
 
 
 @anyone
@@ -75,7 +76,7 @@ async def submit(request: Request) -> Response:
     release = asyncio.get_running_loop().time() + desk.config.limits.refusal_delay
     given = await form_of(request)
     name, password = given.get("name", "").strip(), Secret(given.get("password", ""))
-    wanted = given.get("next", "")
+    wanted = wanted_of(given)
     if not name or not password.reveal():
         problems = {} if name else {"name": visit.say("Enter your e-mail address.")}
         if not password.reveal():
@@ -105,8 +106,7 @@ async def submit(request: Request) -> Response:
     _log.info("account password right", user=who.account.address, rip=visit.address, next=stage.value)
     if stage is Stage.IN:
         return redirect(next_of(visit, given))
-    onward = next_of(visit, given)
-    return redirect(visit.goal() + (f"?next={onward}" if stage is Stage.CHALLENGE and onward != visit.goal() else ""))
+    return redirect(visit.goal() + (f"?next={quote(wanted)}" if stage is Stage.CHALLENGE and wanted else ""))
 
 
 @anyone
@@ -139,7 +139,7 @@ def _form(
         request,
         "sign_in.html",
         status,
-        next=wanted if is_ours(wanted) else "",
+        next=wanted,
         name=name[:MAX_NAME],
         said=said,
         stop=stop,

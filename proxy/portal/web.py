@@ -267,10 +267,15 @@ def is_ours(path: str) -> bool:
     return len(path) <= MAX_NEXT and _NEXT.fullmatch(path) is not None and ".." not in path.partition("?")[0]
 
 
-def next_of(visit: Visit, given: Mapping[str, str]) -> str:
-    """Where a form or query says that they wanted to go, or else where they have to."""
+def wanted_of(given: Mapping[str, str]) -> str:
+    """Where a form or query says that they wanted to go, if that is one of our pages; else nothing."""
     wanted = given.get("next", "")
-    return wanted if is_ours(wanted) else visit.goal()
+    return wanted if is_ours(wanted) else ""
+
+
+def next_of(visit: Visit, given: Mapping[str, str]) -> str:
+    """Where they wanted to go, or else where they have to, at the stage that they have come to."""
+    return wanted_of(given) or visit.goal()
 
 
 async def form_of(request: Request) -> ImmutableMultiDict[str, str]:

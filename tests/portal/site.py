@@ -9,7 +9,7 @@ import base64
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, TypeVar
@@ -139,12 +139,17 @@ class Browser:
         self.headers = {"user-agent": FIREFOX, **headers}
         self.cookies = httpx.Cookies()
 
-    def get(self, path: str, **headers: str) -> httpx.Response:
-        return self._ask("GET", path, headers)
+    def get(self, path: str, params: Mapping[str, str] | None = None, **headers: str) -> httpx.Response:
+        return self._ask("GET", path, headers, params=params)
 
     def post(self, path: str, headers: Mapping[str, str] | None = None, /, **form: str) -> httpx.Response:
         sent = {"origin": self._site.desk.origin, "sec-fetch-site": "same-origin", **(headers or {})}
         return self._ask("POST", path, sent, form or {"": ""})
+
+    def send(self, page: httpx.Response, /, **filled: str) -> httpx.Response:
+        """The form of a page that asks for these, as a browser sends it: hidden fields and all."""
+        (form,) = [form for form in forms_of(page) if filled.keys() <= form.fields.keys()]
+        return self.post(form.action, **{**form.fields, **filled})
 
     def request(self, method: str, path: str, headers: Mapping[str, str] | None = None, **more: Any) -> httpx.Response:
         """With no header that is not given here."""
@@ -196,6 +201,25 @@ def elements(answer: httpx.Response, tag: str) -> list[dict[str, str | None]]:
     page = _Page()
     page.feed(answer.text)
     return [attrs for name, attrs in page.elements if name == tag]
+
+
+@dataclass
+class Form:
+    action: str
+    fields: dict[str, str] = field(default_factory=dict)
+    """As they stand in the page. Boxes that are not ticked are not sent."""
+
+
+def forms_of(answer: httpx.Response) -> list[Form]:
+    page = _Page()
+    page.feed(answer.text)
+    forms: list[Form] = []
+    for tag, attrs in page.elements:
+        if tag == "form":
+            forms.append(Form(attrs.get("action") or answer.url.path))
+        elif tag == "input" and forms and "name" in attrs and ("checked" in attrs or attrs.get("type") != "checkbox"):
+            forms[-1].fields[str(attrs["name"])] = attrs.get("value") or ""
+    return forms
 
 
 @contextmanager

@@ -48,7 +48,7 @@ def test_a_code_opens_the_portal(site: Site, bob: tuple[Account, App]) -> None:
     before = browser.cookies[SESSION]
     page = browser.get("/challenge")
     assert "Your password is right. One more step." in text_of(page)
-    answer = browser.post("/challenge/totp", code=app.code())
+    answer = browser.send(page, code=app.code())
     assert (answer.status_code, answer.headers["location"]) == (303, "/app-passwords")
     assert browser.cookies[SESSION] != before
     assert browser.get("/app-passwords").status_code == 200
@@ -140,6 +140,15 @@ def test_nobody_with_a_factor_that_is_not_offered_gets_in(site: Site, bob: tuple
     answer = site.signed_in("bob").get("/challenge")
     assert answer.status_code == 403
     assert "Ask your administrator" in text_of(answer)
+
+
+def test_where_they_wanted_to_go_survives_both_steps(site: Site, bob: tuple[Account, App]) -> None:
+    browser, there = site.browser(), "/app-passwords/new?name=a%20b&scope=imap"
+    page = browser.get("/sign-in", params={"next": there})
+    answer = browser.send(page, name="bob", password=PASSWORD)
+    assert answer.headers["location"].startswith("/challenge?next=")
+    answer = browser.send(browser.follow(answer), code=bob[1].code())
+    assert answer.headers["location"] == there
 
 
 # ---- remembered devices -------------------------------------------------------------------------
