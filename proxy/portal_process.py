@@ -44,7 +44,6 @@ from proxy.store.errors import NotSetUp, StoreUnavailable
 from proxy.store.threads import StoreThreads
 
 BAD_CONFIGURATION = 78
-TRY_AGAIN = 75
 STOP_WITHIN = 3
 """Seconds that open requests have after SIGTERM."""
 MAX_CONNECTIONS = 512
@@ -70,19 +69,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = load(arguments.config, certificates=False, secrets=False)
         key = keyfiles.portal_key(config.state_dir)
         store = Store(config.store)
-        store.check()
+        _check(store)
         portal = _Portal(config, store, key)
     except (ConfigErrors, BadCertificate) as error:
         print(error, file=sys.stderr, flush=True)  # noqa: T201 - for the person who started it
         return BAD_CONFIGURATION
-    except (KeysError, StoreUnavailable) as error:
+    except (KeysError, NotSetUp) as error:
         print(f"sidegate: {error}", file=sys.stderr, flush=True)  # noqa: T201 - as above
-        return BAD_CONFIGURATION if isinstance(error, KeysError | NotSetUp) else TRY_AGAIN
+        return BAD_CONFIGURATION
     try:
         uvloop.run(portal.serve(socket.socket(fileno=arguments.listen_fd), arguments.status_fd))
     finally:
         store.close()
     return 0
+
+
+def _check(store: Store) -> None:
+    """Say so if the store cannot be used now: pages that need it say that, too, and the one that explains does not.
+
+    Raises NotSetUp where trying again will not help.
+    """
+    try:
+        store.check()
+    except NotSetUp:
+        raise
+    except StoreUnavailable as error:
+        _log.error("nobody can sign in at the portal until the store can be used", reason=str(error))
 
 
 class _Portal:
