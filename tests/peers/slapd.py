@@ -37,20 +37,30 @@ class Slapd:
     """People are alice and bob (userPassword: their account passwords, in the clear). Each may write her own
     telephoneNumber, jpegPhoto and userPassword; reading takes a Bind. The service entry may be anybody whom `authz_to`
     names.
-    With `changes` it runs on cn=config: these, as LDIF, take the place of SETTINGS."""
+    With `changes` it runs on cn=config: these, as LDIF, take the place of SETTINGS. With `policy`, a DN, it has
+    password policies, that one for everybody; `more` are further entries, as LDIF."""
 
     def __init__(
-        self, root: Path, certificate: Path, key: Path, ca: Path, *, authz_to: str = AUTHZ_TO, changes: str = ""
+        self,
+        root: Path,
+        certificate: Path,
+        key: Path,
+        ca: Path,
+        *,
+        authz_to: str = AUTHZ_TO,
+        changes: str = "",
+        policy: str = "",
+        more: str = "",
     ) -> None:
         self.root = root
         self.ca = ca
         self.port, self.ldaps_port = free_ports(2)
         (root / "data").mkdir(parents=True)
         self.config = root / "slapd.conf"
-        self.config.write_text(self._config(certificate, key, "" if changes else SETTINGS))
+        self.config.write_text(self._config(certificate, key, "" if changes else SETTINGS, policy))
         self._configured = ["-f", str(self.config)]
         entries = root / "entries.ldif"
-        entries.write_text(self._entries(authz_to))
+        entries.write_text(self._entries(authz_to) + more)
         self.command("slapadd", "-l", str(entries))
         if changes:
             self._convert(changes)
@@ -88,13 +98,15 @@ class Slapd:
         self._configured = ["-F", str(tree)]
         self.command("slapmodify", "-n", "0", "-l", str(ldif))
 
-    def _config(self, certificate: Path, key: Path, settings: str) -> str:
+    def _config(self, certificate: Path, key: Path, settings: str, policy: str) -> str:
+        overlay = f"overlay ppolicy\nppolicy_default {policy}\nppolicy_use_lockout" if policy else ""
         return f"""
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
+moduleload ppolicy
 pidfile {self.root}/slapd.pid
 TLSCACertificateFile {self.ca}
 TLSCertificateFile {certificate}
@@ -119,6 +131,7 @@ database mdb
 suffix {BASE}
 directory {self.root}/data
 maxsize 16777216
+{overlay}
 """
 
     def _entries(self, authz_to: str) -> str:
