@@ -30,6 +30,7 @@ from proxy.child import report_ready, settle
 from proxy.config.errors import ConfigErrors
 from proxy.config.loading import load
 from proxy.config.settings import Config, TlsPair
+from proxy.directory import Directory
 from proxy.directory.embedded import Embedded
 from proxy.factors import registry
 from proxy.factors.sealing import Sealer
@@ -104,7 +105,8 @@ class _Portal:
         self._path = config.path
         self._store = StoreThreads(store)
         self._sealer = Sealer(key, secrets.token_bytes)
-        self._directory = Embedded(self._store)
+        self._directory = _directory(config, self._store, None)
+        self._closing: set[asyncio.Task[None]] = set()
         self._core = CoreClient(config.run_dir / "admin.sock")
         self._texts = texts.load()
         self._tls = None if config.portal.tls is None else ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -160,12 +162,20 @@ class _Portal:
         await self._store.close()
 
     def _reload(self) -> None:
+        before = self._directory
         try:
-            self._use(load(self._path, certificates=False, secrets=False))
+            config = load(self._path, certificates=False, secrets=False)
+            self._directory = _directory(config, self._store, before)
+            self._use(config)
         except (ConfigErrors, BadCertificate) as error:
+            before, self._directory = self._directory, before
             _log.error("configuration not reloaded, the old one stays in force", detail=str(error))
         else:
             _log.info("configuration reloaded")
+        if before is not self._directory:
+            closing = asyncio.get_running_loop().create_task(before.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
 
 class _Embedded(uvicorn.Server):
@@ -194,6 +204,18 @@ class _Embedded(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """SIGTERM is ours; uvicorn would raise it again after the end."""
         yield
+
+
+def _directory(config: Config, store: StoreThreads, before: Directory | None) -> Directory:
+    """That of the configuration. An LDAP server's is made anew at each reload: its certificates may be others."""
+    if config.directory is None:
+        return before if isinstance(before, Embedded) else Embedded(store)
+    from proxy.directory.ldap import Ldap  # which embedded sites do without
+
+    try:
+        return Ldap(config.directory)
+    except OSError as error:  # since load() looked at it
+        raise BadCertificate(f"sidegate: directory.ca: {config.directory.ca}: {error}; write PEM") from error
 
 
 def _load_certificate(context: ssl.SSLContext, pair: TlsPair) -> None:

@@ -21,6 +21,7 @@ from proxy.store import accounts, hashing
 from proxy.store.accounts import NewAccount
 from proxy.store.engine import Store
 from tests.peers.process import wait_until
+from tests.peers.slapd import PEOPLE, SERVICE, SERVICE_PASSWORD, USERS, Slapd
 from tests.support.sidegate import Certificates
 
 ROOT = Path(__file__).parents[1]
@@ -187,6 +188,49 @@ def test_a_person_signs_in(portal: Portal) -> None:
         assert browser.get("/account-password").status_code == 200
     for file in portal.root.glob("sidegate.db*"):
         assert file.stat().st_mode & 0o077 == 0, file
+
+
+@pytest.mark.real
+def test_a_person_signs_in_with_the_password_of_a_directory(portal: Portal, tmp_path: Path) -> None:
+    """Through the whole process, and a reload from the store to an LDAP server and back."""
+    certificates = Certificates(tmp_path / "tls")
+    with closing(Store(f"sqlite:{portal.root}/sidegate.db")) as store, store.writing() as c:
+        alice = accounts.add(c, NewAccount("alice@example.org", 0.0))
+        accounts.set_password_hash(c, alice.id, hashing.hash_account_password("in the store"), 0.0)
+    secret = portal.root / "ldap-password"
+    secret.write_text(SERVICE_PASSWORD)
+    secret.chmod(0o600)
+    slapd = Slapd(tmp_path / "slapd", certificates.certificate, certificates.key, certificates.ca)
+    directory = (
+        f'directory: {{type: ldap, url: "ldaps://localhost:{slapd.ldaps_port}", ca: {certificates.ca}, '
+        f'base: "{PEOPLE}", filter: "(mail={{account}})", bind_dn: "{SERVICE}", password_file: {secret}}}\n'
+    )
+
+    def reloaded(more: str, times: int) -> None:
+        portal.configure(url="http://127.0.0.1:8080")
+        portal.config.write_text(portal.config.read_text() + more)
+        os.kill(process.pid, signal.SIGHUP)
+        wait_until(lambda: portal.log.read_bytes().count(b"configuration reloaded") == times, "a log line")
+
+    def sign_in(password: str) -> int:
+        form = {"name": "alice", "password": password}
+        return httpx.post(f"http://127.0.0.1:{portal.port}/sign-in", data=form, timeout=30).status_code
+
+    try:
+        portal.configure(url="http://127.0.0.1:8080")
+        process = portal.start()
+        assert portal.status() == b"R"
+        assert sign_in("in the store") == 303
+        reloaded(directory, 1)
+        assert sign_in(USERS["alice"]) == 303
+        reloaded(directory, 2)
+        assert sign_in("in the store") == 400
+        slapd.stop()
+        assert sign_in(USERS["alice"]) == 503
+        reloaded("", 3)
+        wait_until(lambda: sign_in("in the store") == 303, "the delay after a wrong password")
+    finally:
+        slapd.stop()
 
 
 def test_goes_when_nobody_watches(portal: Portal) -> None:

@@ -26,6 +26,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "idna": ("domain/login_names.py",),
     "jinja2": ("portal",),
     "joserfc": ("backends",),
+    "ldap3": ("directory/ldap.py",),
     "msgspec": ("link", "portal/api/bodies.py"),
     "pyotp": ("factors/totp.py",),
     "rich": ("cli",),
@@ -69,6 +70,7 @@ TESTED_THROUGH: dict[str, str] = {
     "core": "core",  # questions and their answers
     "demo": "demo",
     "directory/__init__.py": "directory",  # the contract
+    "directory/pool.py": "directory",  # through what checks in it
     "factors/__init__.py": "factors",  # the contract
     "fronts": "fronts",  # connections, over sockets
     "portal/api": "portal/test_api.py",

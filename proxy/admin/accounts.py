@@ -77,6 +77,7 @@ def checked(desk: Desk, wanted: Wanted) -> NewAccount:
         raise Invalid(f"{address}: only a person signs in at the portal: no account password and no admin right")
     aliases = dict.fromkeys(values.alias(alias, config) for alias in wanted.aliases)
     if wanted.password is not None:
+        refuse_elsewhere(desk)
         _refuse_unfit(wanted.password, address, *aliases)
     aliases.pop(address, None)
     return NewAccount(
@@ -131,6 +132,7 @@ def with_owner(new: NewAccount, owner: Account | None) -> NewAccount:
 async def set_password(desk: Desk, actor: Actor, name: str, password: Secret) -> None:
     """Give a person another account password (for the portal; it never opens a session on a front) and sign them out
     there."""
+    refuse_elsewhere(desk)
     account = await desk.store.read(person_named, desk, name)
     _refuse_unfit(password, *account.login_names)
     phc = await asyncio.to_thread(hashing.hash_account_password, password.reveal())
@@ -143,6 +145,14 @@ async def set_password(desk: Desk, actor: Actor, name: str, password: Secret) ->
         note(c, desk, actor, Event.ACCOUNT_PASSWORD_CHANGED, account)
 
     await desk.store.write(write)
+
+
+def refuse_elsewhere(desk: Desk) -> None:
+    """Conflict where an LDAP directory keeps the account passwords: one in the store would open nothing."""
+    kept_by, url = desk.config.directory, desk.config.portal.password_url
+    if kept_by is not None:
+        then = f"people change theirs at {url}" if url else "change it there"
+        raise Conflict(f"the directory {kept_by.url} keeps the account passwords; {then}", code="kept_elsewhere")
 
 
 def _refuse_unfit(password: Secret, *names: str) -> None:

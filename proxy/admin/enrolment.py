@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, TypedDict
 
 from proxy.admin import values
+from proxy.admin.accounts import refuse_elsewhere
 from proxy.admin.desk import Actor, Conflict, Desk, Invalid
 from proxy.admin.lookup import note, person_named
 from proxy.admin.views import stamp
@@ -90,6 +91,7 @@ async def issue_code(desk: Desk, actor: Actor, account: str, expires: str | None
 
 async def issue_password_link(desk: Desk, actor: Actor, account: str, expires: str | None = None) -> LinkIssued:
     """Give a person a link under which they set an account password, once; an older one works no more."""
+    refuse_elsewhere(desk)
     now = desk.clock()
     until = _until(expires or LINK_FOR, now)
     token = tokens.written(desk.randbelow(256**tokens.BYTES).to_bytes(tokens.BYTES, "big")).reveal()

@@ -91,7 +91,7 @@ def load_config(*, files: bool) -> Config:
     from proxy.config import ConfigErrors, load
 
     try:
-        return load(config_path(), certificates=files, secrets=files)
+        return load(config_path(), certificates=files, secrets=files, directory=files)
     except ConfigErrors as errors:
         raise BadConfiguration(str(errors)) from None
 

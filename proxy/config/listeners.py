@@ -91,7 +91,9 @@ def _protocol(scalar: Scalar) -> Protocol | None:
     return values.one_of(Protocol)(scalar)
 
 
-def read_portal(top: Section, listeners: Listeners, default_domain: str, *, certificates: bool) -> Portal:
+def read_portal(
+    top: Section, listeners: Listeners, default_domain: str, *, certificates: bool, embedded: bool
+) -> Portal:
     here = top.section("portal", "portal")
     if here is None:
         if "portal" not in top:
@@ -105,6 +107,8 @@ def read_portal(top: Section, listeners: Listeners, default_domain: str, *, cert
     if tls is None and not values.is_loopback(listen.host):
         where = here.mark_of("listen")
         here.problems.warn(where, here.at("listen"), "pages go out in the clear here; give the portal tls of its own")
+    if embedded and "password_url" in here:
+        here.fail("password_url", "means nothing where the portal has that page (directory: embedded); remove it")
     return Portal(
         url,
         listen,
@@ -114,6 +118,7 @@ def read_portal(top: Section, listeners: Listeners, default_domain: str, *, cert
         trusted_networks=here.each("trusted_networks", values.network),
         enrolment=here.get("enrolment", values.one_of(Enrolment), Enrolment.CODE),
         remember_days=here.get("remember_days", values.whole(0, 365), DEFAULT_REMEMBER_DAYS),
+        password_url=here.get("password_url", values.portal_url, ""),
     )
 
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import fields, replace
 from pathlib import Path
 
-from proxy.config import backends, document, values
+from proxy.config import backends, document, ldap_directory, values
 from proxy.config.document import Mapping, Node, Scalar, Sequence
 from proxy.config.errors import START, ConfigErrors, Mark, Problems, by_place
 from proxy.config.listeners import Listeners, read_fronts, read_portal, read_tls
@@ -19,21 +19,22 @@ SOCKET_PATH_BYTES = 107
 """Of a unix socket's address, without its NUL (unix(7))."""
 
 
-def load(path: Path, *, certificates: bool = True, secrets: bool = True) -> Config:
+def load(path: Path, *, certificates: bool = True, secrets: bool = True, directory: bool = True) -> Config:
     """The configuration in `path`.
 
     `certificates`: the certificates and TLS keys it names are read and checked too. `secrets`: so are backend
-    passwords, which are None without. Each process asks for what its uid may read; `sidegate check` for both.
+    passwords, which are None without. `directory`: so are the certificates and the password of that section. Each
+    process asks for what its uid may read; `sidegate check` for all.
     Raises ConfigErrors, and nothing else, for anything that is wrong with it.
     """
     problems = Problems(path)
-    config = _read(path, problems, certificates=certificates, secrets=secrets)
+    config = _read(path, problems, certificates=certificates, secrets=secrets, directory=directory)
     if problems.errors or config is None:
         raise ConfigErrors(problems.errors)
     return replace(config, warnings=tuple(str(warning) for warning in sorted(problems.warnings, key=by_place)))
 
 
-def _read(path: Path, problems: Problems, *, certificates: bool, secrets: bool) -> Config | None:
+def _read(path: Path, problems: Problems, *, certificates: bool, secrets: bool, directory: bool) -> Config | None:
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as error:
@@ -49,16 +50,17 @@ def _read(path: Path, problems: Problems, *, certificates: bool, secrets: bool) 
     top = section(node, "", problems, "")
     if top is None:
         return None
-    return _config(path, top, certificates=certificates, secrets=secrets)
+    return _config(path, top, certificates=certificates, secrets=secrets, directory=directory)
 
 
-def _config(path: Path, top: Section, *, certificates: bool, secrets: bool) -> Config:
+def _config(path: Path, top: Section, *, certificates: bool, secrets: bool, directory: bool) -> Config:
     state_dir = top.get("state_dir", values.absolute_path, DEFAULT_STATE_DIR)
     default_domain = top.required("default_domain", values.mail_domain, "", "write default_domain: example.org")
     domains = _domains(top, default_domain)
     found = backends.read_all(top, domains, certificates=certificates, secrets=secrets)
     taken = Listeners(top.problems)
     hostname = top.get("hostname", values.host_name, machine_name())
+    kept_by = ldap_directory.read(top, domains, private=directory)
     _check_later(top)
     return Config(
         path=path,
@@ -68,11 +70,12 @@ def _config(path: Path, top: Section, *, certificates: bool, secrets: bool) -> C
         workers=top.get("workers", _workers, None),
         tls=read_tls(top, certificates=certificates, keys=certificates or secrets),
         fronts=read_fronts(top, found, taken, hostname),
-        portal=read_portal(top, taken, default_domain, certificates=certificates),
+        portal=read_portal(top, taken, default_domain, certificates=certificates, embedded=kept_by is None),
         default_domain=default_domain,
         domains=domains,
         hostname=hostname,
         backends=found,
+        directory=kept_by,
         policy=_policy(top),
         limits=_limits(top),
         node=top.get("node", values.host_name, machine_name().partition(".")[0]),
@@ -113,10 +116,7 @@ def _domains(top: Section, default_domain: str) -> tuple[str, ...]:
 
 
 def _check_later(top: Section) -> None:
-    """Keys that coming versions take: `directory` other than embedded, and factors."""
-    directory = top.section("directory", "directory", ("url", "base", "filter", "recheck"))
-    if directory is not None:
-        directory.required("type", _embedded, "", "write {type: embedded}")
+    """`factors`, which a coming version takes."""
     node = top.node("factors")
     if isinstance(node, Mapping):
         for name, (mark, value) in node.entries.items():
@@ -139,14 +139,6 @@ def _check_factor(top: Section, name: str, mark: Mark, value: Node) -> None:
         )
     else:
         top.problems.warn(mark, path, "factors are not in this version of sidegate; this has no effect yet")
-
-
-def _embedded(scalar: Scalar) -> str:
-    if scalar.text == "ldap":
-        raise Bad("ldap is not in this version of sidegate; write embedded")
-    if scalar.text != "embedded":
-        raise Bad("must be embedded")
-    return scalar.text
 
 
 def _policy(top: Section) -> Policy:

@@ -89,6 +89,8 @@ class Portal:
     enrolment: Enrolment = Enrolment.CODE
     remember_days: int = 0
     """How long a device may go without a second factor, if its person wants that; 0: never."""
+    password_url: str = ""
+    """Where people change account passwords that the directory keeps; empty: nowhere that they could be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,29 @@ OnRevoke = EjabberdKick | ProsodyKick | WebhookKick
 
 
 @dataclass(frozen=True, slots=True)
+class LdapDirectory:
+    """The LDAP server that keeps the account passwords. A person's entry is found by `filter` below `base`, or its DN
+    is made of the address by `account_dn`."""
+
+    url: str
+    """ldap:// or ldaps://, host, perhaps a port."""
+    base: str = ""
+    filter: str = ""
+    """Template of {account}, {local} and {domain}."""
+    account_dn: str = ""
+    """A domain.dn.Template."""
+    bind_dn: str = ""
+    """The service that searches; empty: nobody in particular."""
+    password: Secret | None = None
+    """Its password; None: there is no service, or secrets are not read."""
+    group_filter: str = ""
+    """Template of {dn}: finds the groups of an entry below `base`. Empty: they are its memberOf."""
+    ca: Path | None = None
+    starttls: bool = False
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     app_password_limit: int = 40
     app_password_max_age: float | None = None
@@ -255,6 +280,8 @@ class Config:
     """What fronts call themselves in greetings."""
     fronts: tuple[Front, ...]
     backends: dict[str, Backend]
+    directory: LdapDirectory | None = None
+    """None: the store keeps the account passwords."""
     policy: Policy = field(default_factory=Policy)
     limits: Limits = field(default_factory=Limits)
     node: str = "node1"

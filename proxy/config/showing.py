@@ -19,6 +19,7 @@ from proxy.config.settings import (
     Enrolment,
     Front,
     KickWay,
+    LdapDirectory,
     Limits,
     OnRevoke,
     Policy,
@@ -62,6 +63,7 @@ def show(config: Config, only_changed: bool) -> str:
         ("domains", list(config.domains), [config.default_domain]),
         ("fronts", [_front(front, config.hostname, only_changed) for front in config.fronts], MISSING),
         ("backends", {name: _backend(one, only_changed) for name, one in config.backends.items()}, MISSING),
+        ("directory", _directory(config.directory), {"type": "embedded"}),
         ("policy", _policy(config.policy, only_changed), {}),
         ("limits", _limits(config.limits, only_changed), {}),
     )
@@ -93,6 +95,8 @@ def _portal(config: Config, only_changed: bool) -> dict[str, Any]:
         ("enrolment", str(portal.enrolment), str(Enrolment.CODE)),
         ("remember_days", portal.remember_days, DEFAULT_REMEMBER_DAYS),
     )
+    if portal.password_url:
+        tree["password_url"] = portal.password_url
     return tree if portal.tls is None else tree | {"tls": _pair(portal.tls)}
 
 
@@ -172,6 +176,25 @@ def _on_revoke(kick: OnRevoke) -> dict[str, Any]:
             if isinstance(value, Path):
                 tree[field.name] = str(value)
     return tree
+
+
+def _directory(directory: LdapDirectory | None) -> dict[str, Any]:
+    if directory is None:
+        return {"type": "embedded"}
+    return _kept(
+        True,
+        ("type", "ldap", MISSING),
+        ("url", directory.url, MISSING),
+        ("starttls", directory.starttls, False),
+        ("ca", None if directory.ca is None else str(directory.ca), None),
+        ("insecure", directory.insecure, False),
+        ("base", directory.base, ""),
+        ("filter", directory.filter, ""),
+        ("account_dn", directory.account_dn, ""),
+        ("bind_dn", directory.bind_dn, ""),
+        ("password", None if directory.password is None else "<secret>", None),
+        ("group_filter", directory.group_filter, ""),
+    )
 
 
 def _policy(policy: Policy, only_changed: bool) -> dict[str, Any]:

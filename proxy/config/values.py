@@ -28,6 +28,9 @@ MAX_TEXT = 1024
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII | re.IGNORECASE)
 _URL = re.compile(r"[A-Za-z0-9:/._~%?=&+\[\]-]+", re.ASCII)
+_LDAP_URL = re.compile(r"[A-Za-z]+://[A-Za-z0-9.:\[\]-]+/?", re.ASCII)
+_FILTER_ITEM = re.compile(r"\([A-Za-z0-9.;:-]+[~<>]?=(?:[^()\\\0]|\\[0-9A-Fa-f]{2})*\)")
+_FILTER_LIST = re.compile(r"\((?:[&|]\0+|!\0)\)")
 _LOOPBACK = NetworkSet(["127.0.0.0/8", "::1/128"])
 
 
@@ -222,6 +225,34 @@ def service_url(scalar: Scalar) -> str:
     if scheme not in ("http", "https") or not host or not _URL.fullmatch(written):
         raise Bad(f"is not a URL of letters, digits and :/._~%?=&+-; {hint}")
     return written
+
+
+def ldap_url(scalar: Scalar) -> str:
+    """ldap or ldaps, a host and perhaps a port: what else such a URL may have (RFC 4516) stands in keys of its own."""
+    written = text(scalar)
+    hint = 'write "ldaps://ldap.example.org", or "ldap://…:389"'
+    scheme, host = scheme_and_host(written, hint)
+    if scheme not in ("ldap", "ldaps") or not host or not _LDAP_URL.fullmatch(written):
+        raise Bad(f"is not the URL of an LDAP server; {hint}")
+    return written
+
+
+def ldap_filter(*variables: str) -> Callable[[Scalar], str]:
+    """A search filter (RFC 4515) in parentheses, in which these may stand for a value, and no other braces."""
+
+    def convert(scalar: Scalar) -> str:
+        written = text(scalar)
+        if set(re.findall(r"\{[^{}]*\}|[{}]", written)) - set(variables):
+            raise Bad(f"holds something else in braces than {' or '.join(variables)}")
+        # Nothing but parentheses decides where a filter ends: items are taken out, then what holds only items.
+        rest, before = _FILTER_ITEM.sub("\0", written), ""
+        while rest != before:
+            rest, before = _FILTER_LIST.sub("\0", rest), rest
+        if rest != "\0":
+            raise Bad("is not a filter in parentheses; write (mail={account}), or (&(objectClass=person)(uid={local}))")
+        return written
+
+    return convert
 
 
 def scheme_and_host(url: str, hint: str = "") -> tuple[str, str]:

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a configuration to take anew
     logs.setup(arguments.log_level)
     try:
-        config = load(arguments.config, certificates=False)
+        config = load(arguments.config, certificates=False, directory=False)
         secret_keys = keys.load(config.state_dir)
     except ConfigErrors as errors:
         for error in errors.errors:

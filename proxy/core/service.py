@@ -143,7 +143,7 @@ class Service:
     def reload(self) -> None:
         """Take the configuration anew (SIGHUP). A broken one is reported whole, and the old one stays."""
         try:
-            config = load(self._config.path, certificates=False)
+            config = load(self._config.path, certificates=False, directory=False)
         except ConfigErrors as errors:
             for error in errors.errors:
                 _log.error("the new configuration is not taken", error=str(error))

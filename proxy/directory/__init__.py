@@ -1,6 +1,8 @@
 """Who the accounts are, and whether an account password is right. Only the portal's sign-in asks.
 
 embedded.py   sidegate's own: Argon2id hashes in the store
+ldap.py       an LDAP server: a Bind with the password
+pool.py       the threads that both check in, so many and no more
 choosing.py   what a new account password must not be
 """
 

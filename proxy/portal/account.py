@@ -58,7 +58,8 @@ _log = logs.get("portal")
 @need(Stage.IN, changing=True)
 async def form(request: Request) -> Response:
     visit = visit_of(request)
-    _embedded(visit.desk)
+    if visit.desk.config.directory is not None:
+        return render(request, "account_password_elsewhere.html", elsewhere=visit.desk.config.portal.password_url)
     if await _needs_factor(visit):
         return challenge("/account-password")
     return _form(request)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 REFUSED = message("The name or the password is not right. Check both and try again.")
 UNAVAILABLE = message("Your password cannot be checked just now. That is our fault: please try again in a minute.")
+EXPIRED = message("Your password is right, but it must be changed before you can sign in.")
 SAID = {
     "signed-out": message("You are signed out."),
     "password-set": message("Your new password is set. Sign in with it."),
@@ -102,6 +103,11 @@ async def submit(request: Request) -> Response:
             await desk.store.write(arrival.refuse, *refused)
         await asyncio.sleep(release - asyncio.get_running_loop().time())
         return _form(request, wanted, name, 400, stop=visit.say(REFUSED))
+    if checked is Checked.MUST_CHANGE and desk.config.directory is not None:
+        # Ours are changed here, after the second step; an LDAP server's are not.
+        _log.info("account password must be changed", user=who.shown, rip=visit.address)
+        await desk.store.write(throttles.take_back, who.keys)
+        return _form(request, wanted, name, 403, stop=visit.say(EXPIRED), elsewhere=desk.config.portal.password_url)
     stage = await desk.store.write(_enter, visit, who.account, who.device, who.keys)
     _log.info("account password right", user=who.account.address, rip=visit.address, next=stage.value)
     if stage is Stage.IN:
@@ -134,6 +140,7 @@ def _form(
     said: str | None = None,
     stop: str | None = None,
     problems: dict[str, str] | None = None,
+    elsewhere: str = "",
 ) -> Response:
     return render(
         request,
@@ -144,6 +151,7 @@ def _form(
         said=said,
         stop=stop,
         problems=problems or {},
+        elsewhere=elsewhere,
         passkeys=FactorKind.PASSKEY in visit_of(request).desk.factors,
     )
 

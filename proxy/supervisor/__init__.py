@@ -55,7 +55,12 @@ def run(
 
     def read() -> Config:
         # A part alone runs under a uid of its own, which may read only what is that part's.
-        return load(config_path, certificates=role in (None, Role.FRONT), secrets=role in (None, Role.CORE))
+        return load(
+            config_path,
+            certificates=role in (None, Role.FRONT),
+            secrets=role in (None, Role.CORE),
+            directory=role in (None, Role.PORTAL),
+        )
 
     try:
         config = read()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -11,9 +12,11 @@ from proxy.admin import accounts, enrolment, mfa
 from proxy.admin.accounts import Wanted
 from proxy.admin.desk import Conflict, Invalid, NotFound
 from proxy.admin.views import stamp
+from proxy.config.settings import LdapDirectory
 from proxy.domain import enrolment_codes, tokens
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import MfaState
+from proxy.domain.secret import Secret
 from proxy.domain.sign_in import MINT_WAIT, Outcome, Stage
 from proxy.store import accounts as account_store
 from proxy.store import challenges, codes, devices, factors, links, people, portal_sessions, sign_ins
@@ -85,6 +88,26 @@ def test_a_link_sets_the_password_of_one_account_once(alice: Office) -> None:
         assert links.use(c, tokens.hash_of(match[1]), NOW + 1, Purpose.SET_PASSWORD) is None
     assert alice.events()[-1][0] == "password_link_issued"
     assert not any(match[1] in str(record) for record in alice.events())
+
+
+@pytest.mark.parametrize(
+    ("url", "then"), [("https://passwords.example.org", "people change theirs at https://p"), ("", "change it there")]
+)
+def test_where_a_directory_keeps_the_passwords_none_is_set_here(alice: Office, url: str, then: str) -> None:
+    desk, config = alice.desk, alice.desk.config
+    desk.config = replace(
+        config, directory=LdapDirectory("ldaps://ldap.example.org"), portal=replace(config.portal, password_url=url)
+    )
+    password = Secret("correct horse battery")
+    for tried in (
+        enrolment.issue_password_link(desk, OPERATOR, "alice"),
+        accounts.set_password(desk, OPERATOR, "alice", password),
+        accounts.add(desk, OPERATOR, Wanted("bob", password=password)),
+    ):
+        with pytest.raises(Conflict, match=f"ldaps://ldap.example.org keeps the account passwords; {then}") as caught:
+            asyncio.run(tried)
+        assert caught.value.code == "kept_elsewhere"
+    asyncio.run(accounts.add(desk, OPERATOR, Wanted("bob")))
 
 
 def test_a_reset_takes_everything_away_that_lets_her_in(alice: Office) -> None:

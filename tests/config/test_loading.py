@@ -156,11 +156,6 @@ TABLE: list[tuple[str, list[str]]] = [
     ),
     (VALID + "domains: example.org\n", ["18:10: domains: must be a list; write [a, b]"]),
     (VALID + "domains: [example.org, EXAMPLE.org]\n", ["18:24: domains[1]: stands twice in this list; keep one"]),
-    (VALID + "directory: {type: ldap}\n", [f"18:19: directory.type: ldap {LATER}; write embedded"]),
-    (
-        VALID + "directory: {type: embedded, url: ldap://x}\n",
-        [f"18:29: directory.url: {LATER}; remove it"],
-    ),
     (VALID + "factors: {otp: {}}\n", ["18:11: factors.otp: unknown key; did you mean totp?"]),
     (
         VALID + "factors: {sms: {provider: x}}\n",

@@ -98,7 +98,7 @@ def test_the_example_loads_as_it_stands(tmp_path: Path) -> None:
 
 
 def test_the_example_loads_with_everything_in_it_and_shows_the_defaults(tmp_path: Path) -> None:
-    full = load(write(tmp_path, uncommented()), certificates=False, secrets=False)
+    full = load(write(tmp_path, uncommented()), certificates=False, secrets=False, directory=False)
     plain = load(write(tmp_path, example()), certificates=False)
     assert {backend.login.strategy for backend in full.backends.values()} == set(Strategy)
     assert (full.limits, full.policy) == (Limits(), Policy())

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from proxy.directory import Checked, Directory, embedded
-from proxy.directory.embedded import WAITING, Embedded
+from proxy.directory.embedded import Embedded
+from proxy.directory.pool import WAITING
 from proxy.domain.model import Account, AccountKind
 from proxy.domain.secret import Secret
 from proxy.store import accounts, hashing, people

@@ -39,7 +39,8 @@ class Slapd:
     telephoneNumber, jpegPhoto and userPassword; reading takes a Bind. The service entry may be anybody whom `authz_to`
     names.
     With `changes` it runs on cn=config: these, as LDIF, take the place of SETTINGS. `users` are other people than
-    USERS, `extra` more lines for the database, `log` the log level."""
+    USERS, `extra` more lines for the database, `log` the log level. With `policy`, a DN, it has
+    password policies, that one for everybody; `more` are further entries, as LDIF."""
 
     def __init__(
         self,
@@ -53,6 +54,8 @@ class Slapd:
         users: Mapping[str, str] = USERS,
         extra: str = "",
         log: str = "stats",
+        policy: str = "",
+        more: str = "",
     ) -> None:
         self.root = root
         self.ca = ca
@@ -62,10 +65,10 @@ class Slapd:
         self.port, self.ldaps_port = free_ports(2)
         (root / "data").mkdir(parents=True)
         self.config = root / "slapd.conf"
-        self.config.write_text(self._config(certificate, key, "" if changes else SETTINGS))
+        self.config.write_text(self._config(certificate, key, "" if changes else SETTINGS, policy))
         self._configured = ["-f", str(self.config)]
         entries = root / "entries.ldif"
-        entries.write_text(self._entries(authz_to))
+        entries.write_text(self._entries(authz_to) + more)
         self.command("slapadd", "-l", str(entries))
         if changes:
             self._convert(changes)
@@ -103,13 +106,15 @@ class Slapd:
         self._configured = ["-F", str(tree)]
         self.command("slapmodify", "-n", "0", "-l", str(ldif))
 
-    def _config(self, certificate: Path, key: Path, settings: str) -> str:
+    def _config(self, certificate: Path, key: Path, settings: str, policy: str) -> str:
+        overlay = f"overlay ppolicy\nppolicy_default {policy}\nppolicy_use_lockout" if policy else ""
         return f"""
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
+moduleload ppolicy
 pidfile {self.root}/slapd.pid
 TLSCACertificateFile {self.ca}
 TLSCertificateFile {certificate}
@@ -135,6 +140,7 @@ suffix {BASE}
 directory {self.root}/data
 maxsize 16777216
 {self._extra}
+{overlay}
 """
 
     def _entries(self, authz_to: str) -> str:

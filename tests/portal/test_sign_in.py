@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
+from proxy.config.settings import LdapDirectory
 from proxy.directory import Checked
 from proxy.domain.model import AccountKind, MfaState
-from proxy.portal.sign_in import REFUSED
+from proxy.portal.sign_in import EXPIRED, REFUSED
 from proxy.store import accounts, devices, people, portal_sessions, sign_ins
 from proxy.store.accounts import NewAccount
 from proxy.store.schema import portal_sessions as session_table
@@ -224,6 +226,52 @@ def test_a_directory_that_is_away_costs_nobody_a_try(site: Site, monkeypatch: py
 
 
 # ---- what follows -------------------------------------------------------------------------------
+
+
+def kept_elsewhere(site: Site, monkeypatch: pytest.MonkeyPatch, says: Checked, url: str = "") -> None:
+    """An LDAP directory that has one answer for everybody."""
+
+    async def check(*_: object) -> Checked:
+        return says
+
+    monkeypatch.setattr(site.desk.directory, "check", check)
+    config = site.desk.config
+    site.desk.config = replace(
+        config, directory=LdapDirectory("ldaps://ldap.example.org"), portal=replace(config.portal, password_url=url)
+    )
+
+
+def test_who_must_change_a_password_that_is_kept_elsewhere_is_sent_there(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "https://passwords.example.org"
+    kept_elsewhere(site, monkeypatch, Checked.MUST_CHANGE, url)
+    browser = site.browser()
+    answer = browser.post("/sign-in", name="alice", password=PASSWORD)
+    assert answer.status_code == 403
+    assert EXPIRED in text_of(answer)
+    assert url in [link.get("href") for link in elements(answer, "a")]
+    assert site.read(portal_sessions.of_account, site.alice.id, site.office.now) == []
+    kept_elsewhere(site, monkeypatch, Checked.MUST_CHANGE)
+    answer = browser.post("/sign-in", name="alice", password=PASSWORD)
+    assert (answer.status_code, EXPIRED in text_of(answer)) == (403, True)
+    assert all(link.get("href") for link in elements(answer, "a"))
+    kept_elsewhere(site, monkeypatch, Checked.WRONG, url)
+    answer = browser.post("/sign-in", name="alice", password="wrong")
+    assert refused(answer)
+    assert url not in answer.text
+
+
+def test_a_password_that_is_kept_elsewhere_is_not_changed_here(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = "https://passwords.example.org"
+    browser = site.signed_in()
+    for where in (url, ""):
+        kept_elsewhere(site, monkeypatch, Checked.RIGHT, where)
+        answer = browser.get("/account-password")
+        assert answer.status_code == 200
+        assert "Another system keeps your account password" in text_of(answer)
+        assert (url in [link.get("href") for link in elements(answer, "a")]) == bool(where)
+        assert "new" not in {field.get("name") for field in elements(answer, "input")}
 
 
 def test_a_second_step_is_due_before_anything_else(site: Site) -> None:
