@@ -9,20 +9,22 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from proxy.admin import rehearsal
 from proxy.admin.desk import StillOpen
 from proxy.config.settings import Address
 from proxy.domain import app_passwords as letters_of
 from proxy.domain.model import LastUse, Protocol
+from proxy.domain.secret import Secret
 from proxy.domain.verdicts import Reason
 from proxy.portal.web import is_ours
-from proxy.store import app_passwords, history, links, people
+from proxy.store import app_passwords, audit, history, links, people
 from proxy.store.app_passwords import Use
 from proxy.store.errors import StoreUnavailable
 from proxy.store.history import RefusalRecord
 from proxy.store.schema import links as link_table
 from tests.admin.office import NOW
 from tests.portal.guest import ADDRESS, Guest, policy, shared, text, without_core
-from tests.portal.site import Site
+from tests.portal.site import Site, elements
 
 SECRET = re.compile(r'<code id="secret" translate="no">((?:[a-z]{4}-){4}[a-z]{4})</code>')
 PHONE = {"name": "Phone", "scope": ["imap", "smtp"]}
@@ -191,6 +193,44 @@ def test_a_factor_is_asked_for_first_and_the_form_comes_back(site: Site, alice: 
     assert 'name="here" value="on" checked' in page.text
     assert 'value="2001:db8::/32"' in page.text
     assert '<option value="1d" selected>' in page.text
+
+
+def test_from_a_stale_form_through_a_challenge_to_a_login_and_its_end(site: Site) -> None:
+    account, app = site.enrolled("bob")
+    browser = site.signed_in("bob")
+    browser.post("/challenge/totp", code=app.code())
+    site.later(301)
+    asked = browser.post("/app-passwords/new", **PHONE, networks="192.0.2.0/24", expires="7d")  # type: ignore[arg-type]
+    onward = elements(browser.get(asked.headers["location"]), "input")
+    (back,) = (field["value"] for field in onward if field.get("name") == "next")
+    assert back is not None
+    proven = browser.post("/challenge/totp", code=app.code(), next=back)
+    form = browser.get(proven.headers["location"])
+    assert (form.status_code, 'value="192.0.2.0/24"' in form.text) == (200, True)
+    shown = browser.follow(browser.post("/app-passwords/new", **PHONE, networks="192.0.2.0/24"))  # type: ignore[arg-type]
+    secret = SECRET.search(shown.text)
+    assert secret is not None
+    assert site.runner.run(tried(site, secret[1], "192.0.2.7")) == "accepted"
+    assert site.runner.run(tried(site, secret[1], "198.51.100.7")) == "wrong_network"
+    (record,) = rows(site)
+    site.office.connect("s1", record.id)
+    site.later(301)
+    asked = browser.post(f"/app-passwords/{record.id}/revoke")
+    assert asked.headers["location"] == f"/challenge?next=/app-passwords/{record.id}/revoke"
+    proven = browser.post("/challenge/totp", code=app.code(), next=f"/app-passwords/{record.id}/revoke")
+    assert "Revoke “Phone”?" in text(browser.follow(proven).text)
+    assert "1 session was cut." in text(browser.post(f"/app-passwords/{record.id}/revoke").text)
+    assert site.runner.run(tried(site, secret[1], "192.0.2.7")) == "revoked"
+    told = [found.event for found in site.read(lambda c: list(audit.read(c)))]
+    changes = [(event.event, event.actor) for event in told if event.app_password is not None]
+    person = f"person:{account.address}"
+    assert changes == [("app_password_created", person), ("app_password_revoked", person)]
+
+
+async def tried(site: Site, secret: str, address: str) -> str:
+    """What a mail program that sends it from there would be answered."""
+    answer = await rehearsal.rehearse(site.office.desk, "bob", Secret(secret), protocol="imap", address=address)
+    return "accepted" if answer["accepted"] else str(answer["reason"])
 
 
 @pytest.mark.parametrize("path", ["/app-passwords/new", "/app-passwords/1/revoke"])

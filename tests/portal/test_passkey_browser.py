@@ -5,7 +5,6 @@ takes part in.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,9 +18,10 @@ from proxy.domain.model import Account
 from proxy.factors import FactorRow, keeping
 from proxy.factors.passkey import TOO_LATE, UNKNOWN, WRONG
 from proxy.store import factors, portal_sessions
-from tests.portal.methods import came_in, furnish, give, methods
-from tests.portal.site import Site, open_site
-from tests.support.chromium import Served, add_authenticator, chromium, listening
+from tests.portal.browsing import served
+from tests.portal.methods import came_in, give, methods
+from tests.portal.site import Site
+from tests.support.chromium import Served, add_authenticator, chromium
 
 pytestmark = pytest.mark.real
 
@@ -79,17 +79,8 @@ class Stand:
 
 @pytest.fixture
 def stand(tmp_path: Path, browser: Chromium) -> Iterator[Stand]:
-    sock = listening()
-    opened = open_site(tmp_path, url=f"http://login.localhost:{sock.getsockname()[1]}")
-    with ThreadPoolExecutor(1) as elsewhere:  # it runs loops; the one of this thread is Playwright's
-        site = elsewhere.submit(opened.__enter__).result()
-        furnish(site)
-        served = Served(site.pages, sock)
-        context = browser.new_context()
-        yield Stand(site, served, context)
-        context.close()
-        served.close()
-        elsewhere.submit(opened.__exit__, None, None, None).result()
+    with served(tmp_path) as (site, server), browser.new_context() as context:
+        yield Stand(site, server, context)
 
 
 def test_added_on_its_page_and_then_the_only_step(stand: Stand) -> None:
