@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+
+class Closes(Protocol):
+    def close(self) -> None: ...
+
+
+def hold(held: Sequence[Closes]) -> None:
+    """Keep these connections until a line comes on stdin."""
+    print(json.dumps({"done": len(held)}), flush=True)
+    sys.stdin.readline()
+    for client in held:
+        client.close()
 
 
 def parallel(threads: int, work: Callable[[int], None]) -> float:

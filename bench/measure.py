@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tests.support.sidegate import Certificates
 
@@ -22,7 +23,7 @@ Samples = dict[str, dict[str, list[float]]]
 """Row -> contestant -> a figure a round."""
 
 
-class Contestant:
+class Contestant(Protocol):
     """A proxy, started with one worker where it has workers; `pid` is the root of its process tree."""
 
     name: str
@@ -30,8 +31,7 @@ class Contestant:
     arguments: list[str]
     """What the load needs to reach it and to log in."""
 
-    def stop(self) -> None:
-        raise NotImplementedError
+    def stop(self) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from itertools import count
 
 from bench.imap.contestants import USER
 from bench.imap.stub_backend import PATTERN
-from bench.load import parallel
+from bench.load import hold, parallel
 from bench.measure import pinned
 
 _context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -142,11 +142,7 @@ def main() -> None:
             Client(int(port), secret).down(first * 1_000_000, check=True)
             result = {"done": first}
         case "idle":
-            held = [Client(int(port), secret) for _ in range(first)]
-            print(json.dumps({"done": len(held)}), flush=True)
-            sys.stdin.readline()
-            for client in held:
-                client.close()
+            hold([Client(int(port), secret) for _ in range(first)])
             return
         case _:
             raise SystemExit(f"unknown work {work}")

@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 
 from bench.ldap.contestants import LOGINS, PEOPLE
-from bench.load import parallel
+from bench.load import hold, parallel
 from bench.measure import pinned
 from tests.peers.slapd import PEOPLE as UNDER
 from tests.peers.slapd import person
@@ -151,11 +151,7 @@ def main() -> None:
         case "search":
             result = load.searches(first, second)
         case "idle":
-            held = [load.client(number) for number in range(first)]
-            print(json.dumps({"done": len(held)}), flush=True)
-            sys.stdin.readline()
-            for client in held:
-                client.close()
+            hold([load.client(number) for number in range(first)])
             return
         case _:
             raise SystemExit(f"unknown work {work}")

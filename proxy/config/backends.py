@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
-from proxy.config import credentials, directories, files, values
-from proxy.config.document import Node, Scalar
+from proxy.config import credentials, directories, values
+from proxy.config.document import Node
 from proxy.config.reader import KEYS, Section, section
 from proxy.config.settings import Address, Backend, BackendTls, ClientAddress, Login, ServiceAccount, Strategy
 from proxy.domain.model import Protocol
@@ -161,13 +162,7 @@ def _ca(here: Section, tls: BackendTls, *, certificates: bool) -> Path | None:
     if tls is BackendTls.NONE and ("ca" in here or "server_name" in here):
         here.fail("ca" if "ca" in here else "server_name", "means nothing with tls: none; remove it")
 
-    def convert(scalar: Scalar) -> Path:
-        path = values.absolute_path(scalar)
-        if certificates:
-            files.check_ca(path)
-        return path
-
-    return here.get("ca", convert, None)
+    return here.get("ca", partial(values.ca, certificates=certificates), None)
 
 
 def _client_address(here: Section, speaks: Protocol, strategy: Strategy) -> ClientAddress:

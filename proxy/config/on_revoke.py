@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from pathlib import Path
 
-from proxy.config import credentials, files, values
-from proxy.config.document import Scalar
+from proxy.config import credentials, values
 from proxy.config.reader import KEYS, Bad, Section
 from proxy.config.settings import EjabberdKick, KickWay, OnRevoke, ProsodyKick, WebhookKick
 
@@ -76,13 +76,7 @@ def _ca(here: Section, url: str, *, certificates: bool) -> Path | None:
     if "ca" in here and url.startswith("http:"):
         here.fail("ca", "means nothing with http://; remove it")
 
-    def convert(scalar: Scalar) -> Path:
-        path = values.absolute_path(scalar)
-        if certificates:
-            files.check_ca(path)
-        return path
-
-    return here.get("ca", convert, None)
+    return here.get("ca", partial(values.ca, certificates=certificates), None)
 
 
 def _check_protection(here: Section, url: str, *, insecure: bool) -> None:

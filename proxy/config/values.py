@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from proxy.config import files
 from proxy.config.document import Scalar
 from proxy.config.reader import Bad
 from proxy.config.settings import Address
@@ -108,6 +109,14 @@ def absolute_path(scalar: Scalar) -> Path:
     path = Path(text(scalar))
     if not path.is_absolute():
         raise Bad("must be an absolute path; begin it with /")
+    return path
+
+
+def ca(scalar: Scalar, *, certificates: bool) -> Path:
+    """The PEM file of an authority, looked into where `certificates` are (loading.load)."""
+    path = absolute_path(scalar)
+    if certificates:
+        files.check_ca(path)
     return path
 
 

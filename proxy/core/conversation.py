@@ -223,28 +223,13 @@ class Conversation:
         self._answer(peer, ask, finding, decision)
 
     def _answer(self, peer: Peer, ask: Ask, finding: Finding, decision: Decision) -> None:
-        if isinstance(decision, Accepted):
+        if isinstance(decision, Accepted | PassThrough):
             if peer.closed:
                 self._table.end(ask.session_id)
                 return
-            peer.send(
-                Accept(
-                    ask.question,
-                    ask.session_id,
-                    decision.account_id,
-                    decision.app_password_id,
-                    decision.generation,
-                    _on_the_wire(decision.login),
-                )
-            )
-            self._reports.accepted(finding, decision)
-            return
-        if isinstance(decision, PassThrough):
-            if peer.closed:
-                self._table.end(ask.session_id)
-                return
-            login = _on_the_wire(ServiceLogin(decision.service, Secret("")))
-            peer.send(Accept(ask.question, ask.session_id, NOBODY, NOBODY, 0, login))
+            peer.send(_accept(ask, decision))
+            if isinstance(decision, Accepted):
+                self._reports.accepted(finding, decision)
             return
         limited = isinstance(decision, Refused) and self._limit(finding)
         peer.send(Refuse(ask.question, Reason.LIMITED if limited else decision.reason))
@@ -340,6 +325,20 @@ def _accounts_of(c: Connection, names: set[str], default_domain: str) -> dict[st
         if account is not None:
             found[typed] = account
     return found
+
+
+def _accept(ask: Ask, decision: Accepted | PassThrough) -> Accept:
+    if isinstance(decision, PassThrough):
+        login = _on_the_wire(ServiceLogin(decision.service, Secret("")))
+        return Accept(ask.question, ask.session_id, NOBODY, NOBODY, 0, login)
+    return Accept(
+        ask.question,
+        ask.session_id,
+        decision.account_id,
+        decision.app_password_id,
+        decision.generation,
+        _on_the_wire(decision.login),
+    )
 
 
 def _on_the_wire(login: BackendLogin) -> LoginSetting:

@@ -32,6 +32,7 @@ from proxy.core.tasks import Tasks
 from proxy.core.verifying import Verifier
 from proxy.core.write_behind import WriteBehind
 from proxy.domain.audit import AuditEvent, Event
+from proxy.domain.gatekeeper import is_listed
 from proxy.domain.limits import LimitRules, RefusalLimiter
 from proxy.domain.model import AppPasswordRecord, Protocol
 from proxy.domain.session_table import SessionTable
@@ -181,12 +182,11 @@ class Service:
 
     async def _cut_unlisted(self) -> None:
         """End the sessions of services that the configuration does not let pass any more."""
-        services = self._decider.rules.services
         ids = [
             session.id
             for session in self._table
             if session.app_password is None
-            and session.client.address not in services.get(session.backend, {}).get(session.account, ())
+            and not is_listed(session.backend, session.account, session.client.address, self._decider.rules)
         ]
         if ids:
             with contextlib.suppress(StillOpen):  # the cutter has said which process

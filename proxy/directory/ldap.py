@@ -29,8 +29,8 @@ from proxy.config.settings import LdapDirectory
 from proxy.directory import Checked
 from proxy.directory.choosing import MAX_PASSWORD
 from proxy.directory.pool import Busy, Pool
+from proxy.domain.addresses import VARIABLE, VARIABLES
 from proxy.domain.dn import Template
-from proxy.domain.login_names import VARIABLE, VARIABLES
 from proxy.domain.model import Account, AccountKind
 from proxy.domain.secret import Secret
 from proxy.wire.ldap.grammar import BerError, element, elements

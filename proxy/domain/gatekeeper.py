@@ -48,10 +48,15 @@ def name_to_look_up(attempt: LoginAttempt, rules: Rules) -> str | Refused:
 
 def pass_through(attempt: LoginAttempt, rules: Rules) -> PassThrough | Refused:
     """The verdict on a Bind as a service DN: which, and from where. The directory still has to take its password."""
-    networks = rules.services.get(attempt.backend, {}).get(attempt.login_name)
-    if attempt.protocol is not Protocol.LDAP or networks is None or attempt.client.address not in networks:
+    listed = is_listed(attempt.backend, attempt.login_name, attempt.client.address, rules)
+    if attempt.protocol is not Protocol.LDAP or not listed:
         return Refused(Reason.SERVICE_NETWORK)
     return PassThrough(attempt.login_name)
+
+
+def is_listed(backend: str, service: str, address: str, rules: Rules) -> bool:
+    """Whether a backend lets this service DN pass from there."""
+    return address in rules.services.get(backend, {}).get(service, ())
 
 
 def decide(

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+_LOWEST = 12_000
+"""Above the ports that the demo prefers."""
+_WORKERS = 8
+_given: deque[int] = deque(maxlen=200)
+"""Chosen lately: their servers may not listen yet."""
+
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nothing listens on; all are held until the last is chosen, so they differ."""
-    held = []
-    try:
-        for _ in range(count):
-            sock = socket.socket()
+    """Different loopback ports that nothing listens on.
+
+    Below those that the kernel gives to outgoing connections, of which the tests make thousands: one of them could take
+    a port before the server that it was chosen for. No two workers of pytest-xdist choose the same.
+    """
+    lowest_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+    candidates = range(_LOWEST + worker, lowest_outgoing, _WORKERS)
+    found: list[int] = []
+    for port in random.sample(candidates, len(candidates)):
+        if len(found) == count:
+            break
+        if port in _given:
+            continue
+        with socket.socket() as sock, contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("127.0.0.1", 0))
-            held.append(sock)
-        return [sock.getsockname()[1] for sock in held]
-    finally:
-        for sock in held:
-            sock.close()
+            sock.bind(("127.0.0.1", port))
+            found.append(port)
+    _given.extend(found)
+    assert len(found) == count, f"no {count} free ports from {_LOWEST} to {lowest_outgoing}"
+    return found
 
 
 def wait_until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import trustme
 
-from tests.peers.process import Server, free_ports
+from tests.peers.process import Server, free_ports, wait_until
 
 PORTAL_URL = "https://login.example.org"
 
@@ -127,6 +127,19 @@ class Sidegate:
 
     def log(self) -> str:
         return (self.root / "serve.log").read_text(errors="replace")
+
+    def reload(self) -> None:
+        """Have it read `settings` as they are now (SIGHUP)."""
+        self.write_config()
+        assert self.server is not None
+        before = self.log().count("configuration reloaded")
+        os.kill(self.server.process.pid, signal.SIGHUP)
+        wait_until(lambda: self.log().count("configuration reloaded") > before, "the reload")
+
+    def wait_for_log(self, words: str) -> str:
+        """The log once it contains `words`."""
+        assert self.server is not None
+        return self.server.wait_for_log(words)
 
     def cli(self, *arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         return run(self.config, *arguments, stdin=stdin)

@@ -66,7 +66,7 @@ class LdapRelay:
             data = bytes(self._request)
             self._request.clear()
         happened: list[RelayEvent] = []
-        to_backend: list[bytes] = []
+        to_backend: list[bytes | memoryview] = []
         again: bytes | None = None
         at, size = 0, len(data)
         try:
@@ -115,15 +115,15 @@ class LdapRelay:
         notice: list[RelayEvent] = [] if self.in_message else [ToClient(replies.MALFORMED)]
         return [CloseBackend("malformed request"), *notice, Close("malformed LDAP message")]
 
-    def _request_arrived(self, pdu: Pdu, to_backend: list[bytes]) -> bytes:
+    def _request_arrived(self, pdu: Pdu, to_backend: list[bytes | memoryview]) -> bytes | memoryview:
         """Pass one request on, or answer it."""
         operation = pdu.operation
         if pdu.message_id == 0 or operation not in grammar.REQUESTS:
             raise BerError("not a request")
         judged = self._judge(pdu)
-        if isinstance(judged, rights.Answer):
-            return judged.reply
-        to_backend.append(judged.request)
+        if isinstance(judged, ToClient):
+            return judged.data
+        to_backend.append(judged.data)
         return b""
 
     # ---- from the backend ------------------------------------------------------------------------

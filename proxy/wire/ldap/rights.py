@@ -8,30 +8,15 @@ ServiceIdentityLogin    reading, of listed parts and attributes: the rights are 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from proxy.domain import dn
 from proxy.domain.backend_login import BackendLogin, ProxiedLogin, ServiceIdentityLogin, ServiceLogin
+from proxy.wire.events import ToBackend, ToClient
 from proxy.wire.ldap import grammar, inspection, replies
 from proxy.wire.ldap.grammar import Pdu
 
-
-@dataclass(frozen=True, slots=True)
-class ToBackend:
-    """This request goes out, in this form."""
-
-    request: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The client is answered at once; empty: it is not (Abandon)."""
-
-    reply: bytes
-
-
-Judge = Callable[[Pdu], ToBackend | Answer]
-"""Judges one request. Raises BerError for one that is malformed."""
+Judge = Callable[[Pdu], ToBackend | ToClient]
+"""What goes out for one request, or is answered; empty: nothing is (Abandon). Raises BerError for a malformed one."""
 
 
 def judge(login: BackendLogin | None) -> Judge:
@@ -51,7 +36,7 @@ def _as_account(identity: bytes) -> Judge:
         raise ValueError("an empty authzId would be anonymous (RFC 4370 section 3)")
     control = grammar.control(grammar.PROXIED_AUTHORIZATION, identity)
 
-    def judge(pdu: Pdu) -> ToBackend | Answer:
+    def judge(pdu: Pdu) -> ToBackend | ToClient:
         refusal = inspection.refusal(pdu)
         if refusal is not None:
             return _refused(pdu, refusal)
@@ -62,15 +47,15 @@ def _as_account(identity: bytes) -> Judge:
     return judge
 
 
-def _as_service(pdu: Pdu) -> ToBackend | Answer:
+def _as_service(pdu: Pdu) -> ToBackend | ToClient:
     refusal = inspection.refusal(pdu) or _beyond_reading(pdu)
     return ToBackend(pdu.raw) if refusal is None else _refused(pdu, refusal)
 
 
-def _refused(pdu: Pdu, refusal: tuple[int, str]) -> Answer:
+def _refused(pdu: Pdu, refusal: tuple[int, str]) -> ToClient:
     if pdu.operation == grammar.ABANDON:
-        return Answer(b"")
-    return Answer(replies.to_request(pdu.message_id, pdu.operation, refusal))
+        return ToClient(b"")
+    return ToClient(replies.to_request(pdu.message_id, pdu.operation, refusal))
 
 
 _READING = frozenset((grammar.SEARCH, grammar.COMPARE, grammar.ABANDON))
@@ -87,7 +72,6 @@ def _beyond_reading(pdu: Pdu) -> tuple[int, str] | None:
 
 # ---- reading under sidegate's own Bind -----------------------------------------------------------
 
-_BASE_OBJECT = 0
 _NEVER = grammar.encode_integer(0, grammar.ENUMERATED)
 """derefAliases: an alias could lead out of the listed parts."""
 _COMBINED = frozenset((0xA0, 0xA1, 0xA2))
@@ -124,7 +108,7 @@ class _Reading:
         self._names = frozenset(name.lower().encode() for name in login.attributes)
         self._account = login.account.encode()
 
-    def judge(self, pdu: Pdu) -> ToBackend | Answer:
+    def judge(self, pdu: Pdu) -> ToBackend | ToClient:
         refusal = inspection.refusal(pdu) or _beyond_reading(pdu)
         if refusal is not None:
             return _refused(pdu, refusal)
@@ -145,7 +129,7 @@ class _Reading:
         elif pdu.operation == grammar.COMPARE:
             made = self._compare(pdu)
         else:
-            return Answer(self._who_am_i(pdu))
+            return ToClient(self._who_am_i(pdu))
         if isinstance(made, tuple):
             return _refused(pdu, made)
         return ToBackend(grammar.message(pdu.message_id, made, *controls))

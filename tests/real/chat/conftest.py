@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import tempfile
 import time
 import uuid
@@ -17,7 +15,6 @@ import pytest
 from proxy.core.kicking import AFTER_SUCCESS
 from tests.peers.chat import HOST, Directory
 from tests.peers.ejabberd import KICKER, KICKER_PASSWORD, Ejabberd
-from tests.peers.process import wait_until
 from tests.peers.prosody import Prosody
 from tests.peers.slapd import CHAT, CHAT_PASSWORD, EJABBERD, PEOPLE, PROSODY, Slapd
 from tests.peers.xmpp import Xmpp
@@ -99,10 +96,7 @@ def servers(public_root: Path, certificates: Certificates, gate: Sidegate) -> It
     }
     services = [{"dn": dn, "networks": ["127.0.0.1"], "on_revoke": told[dn]} for dn in told]
     gate.settings["backends"]["directory"]["service_accounts"] = [*services, {"dn": CHAT, "networks": ["127.0.0.1"]}]
-    gate.write_config()
-    assert gate.server is not None
-    os.kill(gate.server.process.pid, signal.SIGHUP)
-    wait_until(lambda: "configuration reloaded" in gate.log(), "the reload")
+    gate.reload()
     yield {"prosody": prosody, "ejabberd": ejabberd}
     ejabberd.stop()
     prosody.stop()

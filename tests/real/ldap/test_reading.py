@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.process import wait_until
 from tests.peers.slapd import BASE, CHAT, CHAT_PASSWORD, PEOPLE, SERVICE, USERS, Slapd, person
 from tests.real.ldap.client import Done, Ldap, Result, modify, tool
 from tests.real.ldap.conftest import front, mint
@@ -75,7 +74,7 @@ def test_a_bind_is_answered_without_slapd(own: Callable[..., tuple[Slapd, Sidega
     assert checked.bind(BOB, mint(gate, "bob")) == Result(0, "")
     assert checked.search(ALICE) == Result(52, "The directory does not answer")
     assert checked.closed()
-    wait_until(lambda: "reason=backend_unavailable" in gate.log(), "the line about it")
+    gate.wait_for_log("reason=backend_unavailable")
 
 
 def test_a_revoke_ends_one_that_asked_nothing(own: Callable[..., tuple[Slapd, Sidegate]]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Callable
 
 import pytest
@@ -46,13 +44,8 @@ def test_slapds_refusal_is_the_answer(gate: Sidegate, slapd: Slapd) -> None:
     there = Ldap(direct(slapd)).bind(CHAT, "wrong")
     assert there.code == 49
     assert Ldap(front(gate)).bind(CHAT, "wrong") == there
-    assert "reason=service_refused" in wait_for_log(gate, "service_refused")
+    assert "reason=service_refused" in gate.wait_for_log("service_refused")
     assert Ldap(front(gate)).bind(CHAT, USERS["alice"]) == there
-
-
-def wait_for_log(gate: Sidegate, what: str) -> str:
-    wait_until(lambda: what in gate.log(), what)
-    return gate.log()
 
 
 def test_a_service_without_a_password_is_nobody(gate: Sidegate) -> None:
@@ -68,7 +61,7 @@ def test_one_that_is_not_listed_stays_out(gate: Sidegate, slapd: Slapd) -> None:
 def test_from_elsewhere_it_stays_out(gate: Sidegate) -> None:
     elsewhere = Ldap(front(gate), source="127.0.0.9")
     assert elsewhere.bind(CHAT, CHAT_PASSWORD) == Result(49, NOT_ONE)
-    assert f"reason=service_network backend=directory detail={CHAT}" in wait_for_log(gate, "service_network").replace(
+    assert f"reason=service_network backend=directory detail={CHAT}" in gate.wait_for_log("service_network").replace(
         '"', ""
     )
     # and the secret is judged by its shape, as everybody's
@@ -132,9 +125,7 @@ def test_one_that_is_taken_off_the_list_is_cut(own: Callable[..., tuple[Slapd, S
     client, person_ = in_as_service(gate), Ldap(front(gate))
     assert person_.bind(ALICE, mint(gate)).code == 0
     gate.settings["backends"]["directory"]["service_accounts"] = [{"dn": CHAT, "networks": ["127.0.0.2"]}]
-    gate.write_config()
-    assert gate.server is not None
-    os.kill(gate.server.process.pid, signal.SIGHUP)
+    gate.reload()
     assert client.closed()
     assert Ldap(front(gate)).bind(CHAT, CHAT_PASSWORD) == Result(49, NOT_ONE)
     assert person_.whoami().value == f"dn:{ALICE}"

@@ -4,8 +4,8 @@ import pytest
 
 from proxy.domain.backend_login import ServiceIdentityLogin
 from proxy.domain.secret import Secret
+from proxy.wire.events import ToBackend, ToClient
 from proxy.wire.ldap import grammar, rights
-from proxy.wire.ldap.rights import Answer, ToBackend
 from tests.wire.ldap import requests as ldap
 
 LOGIN = ServiceIdentityLogin(
@@ -58,7 +58,7 @@ def goes_out_as(request: bytes, other: bytes) -> None:
 
 
 def refused(request: bytes, code: int, says: str, tag: int = 0x65) -> None:
-    assert judged(request) == Answer(ldap.answer(7, tag, code, says))
+    assert judged(request) == ToClient(ldap.answer(7, tag, code, says))
 
 
 def test_what_is_listed_is_searched():
@@ -163,7 +163,7 @@ def test_domain_scope_is_said_once(critical):
 
 def test_who_am_i_is_the_person():
     value = ldap.text(f"dn:{ldap.ALICE}", 0x8B)
-    assert judged(ldap.extended(7, ldap.WHO_AM_I)) == Answer(ldap.answer(7, 0x78, 0, "", value))
+    assert judged(ldap.extended(7, ldap.WHO_AM_I)) == ToClient(ldap.answer(7, 0x78, 0, "", value))
 
 
 @pytest.mark.parametrize(
@@ -182,4 +182,4 @@ def test_nothing_else(request_, tag):
 
 def test_abandon():
     goes_out_as(ldap.abandon(8, 7), ldap.abandon(8, 7))
-    assert judged(ldap.abandon(8, 7, ldap.control(ldap.PROXIED, True, b"dn:cn=x"))) == Answer(b"")
+    assert judged(ldap.abandon(8, 7, ldap.control(ldap.PROXIED, True, b"dn:cn=x"))) == ToClient(b"")
