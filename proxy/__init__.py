@@ -11,6 +11,7 @@ The map of this package. A login travels down this list and its verdict back up:
     directory/ who the accounts are, and whether an account password is right
     factors/   what a person proves besides the account password: one kind a file
     store/     what we remember: schema, queries, hashing, migrations
+    notices/   what people are told at once, and how it reaches them
     admin/     what operators and people may do, with permission and audit
     onboarding/ how programs find the fronts and are set up: autoconfig, profiles, QR codes, DNS records
     portal/    pages and API;  cli/ the sidegate command;  demo/ everything on loopback

@@ -38,6 +38,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "core",
         "directory",
         "factors",
+        "notices",
         "portal",
     ),  # the open transaction that they are handed
     "starlette": ("portal", "portal_process.py"),

@@ -89,6 +89,12 @@ def by_ids(c: Connection, account_ids: Iterable[int]) -> dict[int, Account]:
     return found
 
 
+def admins(c: Connection) -> list[Account]:
+    """The persons who look after the others, those disabled left out."""
+    rows = c.execute(_accounts.where(table.c.admin, table.c.enabled, table.c.kind == AccountKind.PERSON.value)).all()
+    return list(_read(rows))
+
+
 def listing(
     c: Connection,
     *,

@@ -1,4 +1,4 @@
-"""The outbox: what people are to be told, until it was sent or is given up."""
+"""The outbox: what people are to be told, until it was sent or is given up; and what they were told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
+from proxy.domain.notices import Channel
 from proxy.store.schema import notices as table
 
 KEPT = 30 * 86400.0
@@ -26,6 +27,7 @@ class Notice:
     due: float
     """When it is to be tried, again."""
     sent: float | None
+    """When somebody took it; over channel `page`, when it was left to that."""
     tries: int
     channel: str
     recipient: str
@@ -52,17 +54,17 @@ def add(
     now: float,
     due: float | None = None,
 ) -> int:
-    """Put one into the outbox, due at once unless said otherwise; returns its id."""
+    """Put one into the outbox, due at once unless said otherwise; returns its id. For the page alone it is not due."""
     values = {
         "account_id": account_id,
-        "kind": kind,
+        "kind": str(kind),
         "created": now,
         "due": now if due is None else due,
-        "sent": None,
+        "sent": now if channel == Channel.PAGE else None,
         "tries": 0,
-        "channel": channel,
+        "channel": str(channel),
         "recipient": recipient,
-        "text": json.dumps(text),
+        "text": json.dumps(dict(text)),
     }
     new: int = c.execute(insert(table).values(**values).returning(table.c.id)).scalar_one()
     return new
@@ -84,15 +86,34 @@ def sent(c: Connection, notice_id: int, now: float) -> None:
     c.execute(update(table).where(table.c.id == notice_id).values(sent=now))
 
 
-def give_up(c: Connection, notice_id: int) -> None:
-    """Do not try it any more."""
-    c.execute(delete(table).where(table.c.id == notice_id))
+def turn(c: Connection, notice: Notice, channel: str, recipient: str, now: float) -> None:
+    """Nobody is reached over its channel: go on over this one. `page`: it is given up, and only shown there."""
+    sent_at = now if channel == Channel.PAGE else None
+    values = {"channel": str(channel), "recipient": recipient, "due": now, "sent": sent_at}
+    c.execute(update(table).where(table.c.id == notice.id, table.c.sent.is_(None)).values(**values))
 
 
-def count_since(c: Connection, account_id: int, since: float, kinds: Collection[str] | None = None) -> int:
-    """How many were written for the account since then, of all kinds or these."""
-    written = select(func.count()).select_from(table).where(table.c.account_id == account_id, table.c.created > since)
-    return c.execute(written if kinds is None else written.where(table.c.kind.in_(list(kinds)))).scalar_one()
+def count_since(c: Connection, account_id: int, since: float, kinds: Collection[str]) -> int:
+    """How many of these kinds the account was told since then, or is about to be: one over several channels is one."""
+    told = (
+        select(table.c.kind, table.c.created)
+        .where(table.c.account_id == account_id, table.c.created > since)
+        .where(table.c.channel != Channel.PAGE.value, table.c.kind.in_([str(kind) for kind in kinds]))
+        .distinct()
+    )
+    return c.execute(select(func.count()).select_from(told.subquery())).scalar_one()
+
+
+def last(c: Connection, account_id: int, limit: int) -> list[Notice]:
+    """The newest of an account, the newest first."""
+    of_it = select(table).where(table.c.account_id == account_id)
+    return [_notice(row) for row in c.execute(of_it.order_by(table.c.created.desc(), table.c.id.desc()).limit(limit))]
+
+
+def by_id(c: Connection, account_id: int, notice_id: int) -> Notice | None:
+    """One of an account's."""
+    row = c.execute(select(table).where(table.c.account_id == account_id, table.c.id == notice_id)).first()
+    return None if row is None else _notice(row)
 
 
 def prune(c: Connection, now: float) -> int:
