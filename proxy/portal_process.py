@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import os
 import secrets
 import signal
@@ -18,7 +17,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import uvicorn
@@ -34,10 +33,12 @@ from proxy.directory import Directory
 from proxy.directory.embedded import Embedded
 from proxy.factors import registry
 from proxy.factors.sealing import Sealer
+from proxy.http_server import Server
 from proxy.keyfiles import KeysError
 from proxy.portal import texts
 from proxy.portal.core_client import CoreClient
 from proxy.portal.desk import PortalDesk
+from proxy.portal.http import MAX_CONNECTIONS, HttpForStrangers, unambiguous
 from proxy.portal.pages import make_pages
 from proxy.portal.upkeep import prune_forever
 from proxy.store.engine import Store
@@ -47,7 +48,6 @@ from proxy.store.threads import StoreThreads
 BAD_CONFIGURATION = 78
 STOP_WITHIN = 3
 """Seconds that open requests have after SIGTERM."""
-MAX_CONNECTIONS = 512
 
 _log = logs.get("portal")
 
@@ -138,20 +138,22 @@ class _Portal:
             await self._pages(scope, receive, send)
 
         settings = uvicorn.Config(
-            pages,
+            unambiguous(pages),
+            http=HttpForStrangers,
             log_config=None,
+            log_level="error",  # or strangers write a line with each request that is none
             access_log=False,
             server_header=False,
             proxy_headers=False,
             lifespan="off",
             ws="none",
-            limit_concurrency=MAX_CONNECTIONS,
+            limit_concurrency=MAX_CONNECTIONS + 1,
             timeout_graceful_shutdown=STOP_WITHIN,
         )
         settings.load()
         settings.ssl = self._tls
         loop = asyncio.get_running_loop()
-        server = _Embedded(settings, lambda: report_ready(loop, status_fd, server.stop))
+        server = Server(settings, lambda: report_ready(loop, status_fd, server.stop))
         loop.add_signal_handler(signal.SIGTERM, server.stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         upkeep = loop.create_task(prune_forever(self._store, time.time))
@@ -176,34 +178,6 @@ class _Portal:
             closing = asyncio.get_running_loop().create_task(before.close())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
-
-
-class _Embedded(uvicorn.Server):
-    def __init__(self, settings: uvicorn.Config, on_started: Callable[[], None]) -> None:
-        super().__init__(settings)
-        self._on_started = on_started
-        self._stopping = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self._on_started()
-
-    def stop(self) -> None:
-        """Accept nothing more, finish what is open, return from serve()."""
-        self.should_exit = True
-        self._stopping.set()
-
-    async def main_loop(self) -> None:
-        """uvicorn's wakes up ten times a second to see whether it is to stop; once is enough for the Date header."""
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._stopping.wait()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """SIGTERM is ours; uvicorn would raise it again after the end."""
-        yield
 
 
 def _directory(config: Config, store: StoreThreads, before: Directory | None) -> Directory:

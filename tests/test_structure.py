@@ -22,6 +22,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "click": ("cli",),
     "cryptography": ("backends", "demo", "cli/doctor", "factors", "onboarding/mobileconfig.py"),
     "fido2": ("factors/passkey.py",),
+    "h11": ("portal/http.py",),
     "httpx": ("cli/client.py", "chat/http.py", "portal/core_client.py"),
     "idna": ("domain/login_names.py",),
     "jinja2": ("portal",),
@@ -44,7 +45,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "starlette": ("portal", "portal_process.py"),
     "twisted": ("fronts", "front_worker.py", "supervisor", "demo"),
     "twisted.mail": ("demo",),
-    "uvicorn": ("core", "portal_process.py", "portal/api"),
+    "uvicorn": ("http_server.py", "core", "portal_process.py", "portal/api", "portal/http.py"),
     "uvloop": ("fronts", "front_worker.py", "core", "portal_process.py"),
     "yaml": ("config",),
     "zope": ("demo",),
@@ -73,6 +74,7 @@ TESTED_THROUGH: dict[str, str] = {
     "directory/__init__.py": "directory",  # the contract
     "directory/pool.py": "directory",  # through what checks in it
     "factors/__init__.py": "factors",  # the contract
+    "http_server.py": "portal/test_http.py",
     "fronts": "fronts",  # connections, over sockets
     "portal/api": "portal/test_api.py",
     "portal/arrival.py": "portal/test_sign_in.py",

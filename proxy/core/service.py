@@ -8,7 +8,7 @@ import hmac
 import pwd
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import uvicorn
@@ -36,6 +36,7 @@ from proxy.domain.gatekeeper import is_listed
 from proxy.domain.limits import LimitRules, RefusalLimiter
 from proxy.domain.model import AppPasswordRecord, Protocol
 from proxy.domain.session_table import SessionTable
+from proxy.http_server import Server
 from proxy.link.server import LinkServer, listen_on
 from proxy.portal.api import make_api
 from proxy.portal.api.peer import PeerHttp
@@ -248,7 +249,7 @@ class _Api:
             date_header=False,
             timeout_graceful_shutdown=int(API_STOPS_WITHIN),
         )
-        self._server = _Embedded(config)
+        self._server = Server(config)
         self._task: asyncio.Task[None] | None = None
 
     def start(self, path: Path) -> None:
@@ -259,25 +260,6 @@ class _Api:
         self._server.stop()
         if self._task is not None:
             await self._task
-
-
-class _Embedded(uvicorn.Server):
-    """uvicorn without its hands on our signals, and without its looking ten times a second whether it is to stop."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._stopping = asyncio.Event()
-
-    def stop(self) -> None:
-        self.should_exit = True
-        self._stopping.set()
-
-    async def main_loop(self) -> None:
-        await self._stopping.wait()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _limiter(config: Config) -> RefusalLimiter:

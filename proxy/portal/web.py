@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, quote
 
 from starlette.datastructures import ImmutableMultiDict
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from proxy.domain import tokens
@@ -283,10 +283,13 @@ async def form_of(request: Request) -> ImmutableMultiDict[str, str]:
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         raise HTTPException(400, "no form")
     raw = bytearray()
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > MAX_FORM:
-            raise HTTPException(413, "a form that is too large")
+    try:
+        async for chunk in request.stream():
+            raw += chunk
+            if len(raw) > MAX_FORM:
+                raise HTTPException(413, "a form that is too large")
+    except ClientDisconnect:
+        raise HTTPException(400, "half a form") from None
     try:
         pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
     except ValueError:
