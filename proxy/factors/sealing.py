@@ -55,5 +55,9 @@ class Sealer:
         """
         return hmac.digest(self._derived(f"digest:{context}"), data.encode("utf-8", "surrogatepass"), "sha256")
 
+    def derive(self, purpose: str, size: int) -> bytes:
+        """So many bytes (at most 64) that only the portal key leads to, always the same: for another key."""
+        return hmac.digest(self._key, f"sidegate key:{purpose}".encode(), "sha512")[:size]
+
     def _derived(self, purpose: str) -> bytes:
         return hmac.digest(self._key, f"sidegate {purpose}".encode(), "sha256")

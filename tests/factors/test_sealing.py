@@ -49,3 +49,9 @@ def test_digests_are_of_their_key_and_context() -> None:
     }
     assert len(others | {made}) == 4
     sealer().digest("\ud800", context="name")  # what came from a form may be no text
+
+
+def test_keys_of_other_purposes_have_nothing_in_common() -> None:
+    one, other = sealer(), sealer(bytes(32))
+    assert one.derive("vapid", 48) == sealer().derive("vapid", 48)
+    assert len({one.derive("vapid", 48), one.derive("other", 48), other.derive("vapid", 48)}) == 3
