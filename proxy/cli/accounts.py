@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from proxy.cli.ask import confirm, dry_run_option, read_secret, yes_option
+from proxy.cli.ask import confirm, dry_run_option, read_names, read_secret, yes_option
 from proxy.cli.base import Failure, SidegateGroup, core, quoted
 from proxy.cli.consequences import consequences, note_what_is_left
 from proxy.cli.options import EXPIRY
@@ -108,23 +108,57 @@ def set_password_link(account: str, expires: str | None, as_json: bool) -> None:
 
 
 @accounts.command("enrolment-code")
-@click.argument("account")
+@click.argument("accounts", nargs=-1, metavar="[ACCOUNT]...")
+@click.option("--pending", is_flag=True, help="Everybody who has a second factor to set up: MFA enabled, and none yet.")
+@click.option("--from-file", metavar="FILE|-", help="Accounts from a file or stdin (-), one a line.")
 @click.option("--expires", metavar="WHEN", type=EXPIRY, help="12h, 14d, or a date such as 2027-01-31.  [default: 7d]")
+@dry_run_option
+@yes_option
 @json_option
-def enrolment_code(account: str, expires: str | None, as_json: bool) -> None:
-    """Make a code with which a person sets up their first second factor, and print it, this once.
+def enrolment_code(
+    accounts: tuple[str, ...],
+    pending: bool,
+    from_file: str | None,
+    expires: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Make codes with which people set up their first second factor, and print them, this once.
 
-    It works once, and only the newest one does. Hand it over in person or in
-    a letter, apart from the account password. Only the code goes to stdout.
+    A code works once, and only the newest one does. Hand it over in person or
+    in a letter, apart from the account password. Only the code goes to stdout;
+    of several accounts it is CSV (account, code, expires, portal), for letters.
     """
+    if bool(accounts) + pending + (from_file is not None) != 1:
+        raise click.UsageError("Name accounts, or give --pending or --from-file.")
     with core() as api:
-        issued = api.post(f"accounts/{quoted(account)}/enrolment-code", {"expires": expires})
-    if as_json:
-        echo_json(only(issued, ("account", "code", "expires")))
-        return
-    note(f"Enrolment code of {issued['account']}, ends {when(issued['expires'])}. It is shown only this once:\n")
-    click.echo(issued["code"])
-    note(f"\nThe person signs in at {issued['portal']} and is asked for it.")
+        if pending:
+            rows = api.get("accounts", mfa=MfaState.ENABLED.value)
+            names = [row["account"] for row in rows if row["kind"] == AccountKind.PERSON and not row["factors"]]
+        else:
+            names = list(accounts) if from_file is None else read_names(from_file)
+        if not names:
+            raise Failure("nobody has a second factor to set up" if pending else f"{from_file} names no accounts")
+        if dry_run:
+            note(f"{counted(len(names), 'code')} would be made, for {safe(', '.join(names))}.")
+            return
+        if len(names) > 1:
+            confirm(f"Make {counted(len(names), 'enrolment code')}? Older ones work no more.", yes=yes)
+        made = (api.post(f"accounts/{quoted(name)}/enrolment-code", {"expires": expires}) for name in names)
+        if as_json:
+            shown = [only(issued, ("account", "code", "expires")) for issued in made]
+            echo_json(shown[0] if accounts and len(names) == 1 else shown)
+        elif len(names) == 1:
+            (issued,) = made
+            note(f"Enrolment code of {issued['account']}, until {when(issued['expires'])}. Shown only this once:\n")
+            click.echo(issued["code"])
+            note(f"\nThe person signs in at {issued['portal']} and is asked for it.")
+        else:
+            click.echo("account,code,expires,portal")
+            for issued in made:
+                click.echo(",".join(issued[field] for field in ("account", "code", "expires", "portal")))
+            note("These are shown only this once. Each person signs in at the portal and is asked for theirs.")
 
 
 @accounts.command("import")

@@ -86,12 +86,13 @@ def config_path() -> Path:
     return Path(chosen)
 
 
-def load_config(*, files: bool) -> Config:
-    """The configuration; BadConfiguration with every mistake in it. Without `files` those it names stay unread."""
+def load_config(*, files: bool, directory: bool = False) -> Config:
+    """The configuration; BadConfiguration with every mistake in it. Without `files` those it names stay unread, but
+    with `directory` those of that section."""
     from proxy.config import ConfigErrors, load
 
     try:
-        return load(config_path(), certificates=files, secrets=files, directory=files)
+        return load(config_path(), certificates=files, secrets=files, directory=files or directory)
     except ConfigErrors as errors:
         raise BadConfiguration(str(errors)) from None
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import click
 
 from proxy.cli.ask import confirm, dry_run_option, read_names, yes_option
-from proxy.cli.base import SidegateCommand, SidegateGroup, core, quoted
+from proxy.cli.base import Failure, SidegateCommand, SidegateGroup, TryAgain, core, load_config, quoted
 from proxy.cli.show import counted, echo_json, json_option, note, only, safe
-from proxy.domain.model import MfaState
+from proxy.domain.model import AccountKind, MfaState
 
 
 @click.group(cls=SidegateGroup)
@@ -22,13 +23,23 @@ def mfa() -> None:
 
 def _command(name: str, state: MfaState, help_text: str) -> None:
     def run(
-        accounts: tuple[str, ...], every: bool, from_file: str | None, dry_run: bool, yes: bool, as_json: bool
+        accounts: tuple[str, ...],
+        every: bool,
+        group: str | None,
+        from_file: str | None,
+        dry_run: bool,
+        yes: bool,
+        as_json: bool,
     ) -> None:
-        _set_state(state, accounts, every=every, from_file=from_file, dry_run=dry_run, yes=yes, as_json=as_json)
+        if bool(accounts) + every + (group is not None) + (from_file is not None) != 1:
+            raise click.UsageError("Name accounts, or give --all, --group or --from-file.")
+        names = None if every else _named(accounts, group, from_file)
+        _set_state(state, names, ask=not accounts, dry_run=dry_run, yes=yes, as_json=as_json)
 
     decorators: list[Callable[..., Callable[..., None]]] = [
         click.argument("accounts", nargs=-1, metavar="[ACCOUNT]..."),
         click.option("--all", "every", is_flag=True, help="Every person."),
+        click.option("--group", metavar="G", help="Persons in a group of the LDAP directory: its DN, or its name."),
         click.option("--from-file", metavar="FILE|-", help="Accounts from a file or stdin (-), one a line."),
         dry_run_option,
         yes_option,
@@ -87,26 +98,49 @@ def bypass(account: str, minutes: int, as_json: bool) -> None:
         note(f"{done['account']} signs in without a second factor for {counted(minutes, 'minute')}.")
 
 
-def _set_state(
-    state: MfaState,
-    accounts: tuple[str, ...],
-    *,
-    every: bool,
-    from_file: str | None,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-) -> None:
-    if bool(accounts) + every + (from_file is not None) != 1:
-        raise click.UsageError("Name accounts, or give --all or --from-file.")
+def _named(accounts: tuple[str, ...], group: str | None, from_file: str | None) -> list[str]:
+    """The accounts that were chosen, by whichever way: at least one."""
+    if group is not None:
+        return _members(group)
     names = list(accounts) if from_file is None else read_names(from_file)
-    if not every and not names:
+    if not names:
         raise click.UsageError(f"{from_file} names no accounts.")
-    body = {"state": state.value, "accounts": names, "all": every}
+    return names
+
+
+def _members(group: str) -> list[str]:
+    """Addresses of the persons in a group of the directory, which this process asks itself: only here is it needed."""
+    from proxy.directory.ldap import Ldap, Unavailable
+
+    settings = load_config(files=False, directory=True).directory
+    if settings is None:
+        raise Failure("sidegate's own directory has no groups: name accounts, or give them with --from-file")
     with core() as api:
-        if not accounts or dry_run:
+        persons = [row["account"] for row in api.get("accounts") if row["kind"] == AccountKind.PERSON]
+
+    async def ask() -> list[str]:
+        directory = Ldap(settings)
+        try:
+            return await directory.members(persons, group)
+        finally:
+            await directory.close()
+
+    try:
+        members = asyncio.run(ask())
+    except Unavailable as error:
+        raise TryAgain(f"{settings.url} does not say who is in {safe(group)}: {safe(str(error))}") from None
+    if not members:
+        raise Failure(f"none of the {counted(len(persons), 'person')} is in a group {safe(group)} of {settings.url}")
+    return members
+
+
+def _set_state(state: MfaState, names: list[str] | None, *, ask: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Of these accounts, or of every person (None)."""
+    body = {"state": state.value, "accounts": names or [], "all": names is None}
+    with core() as api:
+        if ask or dry_run:
             done = api.post("mfa", {**body, "dry_run": True}, patient=True)
-        if accounts and not dry_run:
+        if not ask and not dry_run:
             done = api.post("mfa", body)
         elif not dry_run and done["changed"]:
             confirm(f"Set {counted(len(done['changed']), 'account')} to {state}?", yes=yes)

@@ -30,7 +30,7 @@ from proxy.directory import Checked
 from proxy.directory.choosing import MAX_PASSWORD
 from proxy.directory.pool import Busy, Pool
 from proxy.domain.addresses import VARIABLE, VARIABLES
-from proxy.domain.dn import Template
+from proxy.domain.dn import Template, is_called
 from proxy.domain.model import Account, AccountKind
 from proxy.domain.secret import Secret
 from proxy.wire.ldap.grammar import BerError, element, elements
@@ -43,8 +43,8 @@ RECEIVE_WITHIN = 5
 ANSWER_WITHIN = 10.0
 """Seconds that a person waits at most, in the queue too."""
 
-_SUCCESS, _SIZE_LIMIT, _INVALID_CREDENTIALS = 0, 4, 49
-_REFUSALS = frozenset({19, 32, 48, _INVALID_CREDENTIALS, 53})
+_SUCCESS, _SIZE_LIMIT, _NO_SUCH_OBJECT, _INVALID_CREDENTIALS = 0, 4, 32, 49
+_REFUSALS = frozenset({19, _NO_SUCH_OBJECT, 48, _INVALID_CREDENTIALS, 53})
 """What a Bind is answered that is about the entry or its password (RFC 4511 appendix A): constraintViolation and
 unwillingToPerform, too, are said of locked accounts. Everything else is the server's fault, or ours."""
 _POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"
@@ -90,13 +90,13 @@ class Ldap:
             _log.exception("account password not checked", user=user, directory=self._settings.url)
         return Checked.UNAVAILABLE
 
-    async def groups(self, account: Account) -> tuple[str, ...]:
-        """DNs of the groups that the account's entry is in: by `group_filter`, else the entry's memberOf.
+    async def members(self, addresses: Sequence[str], group: str) -> list[str]:
+        """Those of the addresses whose entry is in a group: its DN, or its name. The groups of an entry are found by
+        `group_filter`, else in its memberOf. However long it takes: one after another, over one connection.
 
         Unavailable when it cannot be told: that is not the same as in none."""
         try:
-            async with asyncio.timeout(ANSWER_WITHIN):
-                return await self._pool.run(self._groups, account.address)
+            return await self._pool.run(self._members, addresses, group)
         except Exception as error:
             raise Unavailable(_why(error)) from error
 
@@ -115,17 +115,24 @@ class Ldap:
             checked = _verdict(result)
         return checked if dn is not None and address is not None else Checked.WRONG
 
-    def _groups(self, address: str) -> tuple[str, ...]:
-        settings = self._settings
+    def _members(self, addresses: Sequence[str], group: str) -> list[str]:
         with self._connected() as connection:
-            dn = self._find(connection, address)
-            if dn is None:
-                return ()
-            if settings.group_filter:
-                ours = settings.group_filter.replace("{dn}", escape_filter_chars(dn))
-                return tuple(entry["dn"] for entry in _search(connection, settings.base, ours))
-            entry, *_ = _search(connection, dn, "(objectClass=*)", scope=ldap3.BASE, attributes=["memberOf"])
-            return tuple(group.decode() for group in entry["raw_attributes"].get("memberOf", ()))
+            return [
+                address
+                for address in addresses
+                if any(is_called(dn, group) for dn in self._groups(connection, address))
+            ]
+
+    def _groups(self, connection: ldap3.Connection, address: str) -> list[str]:
+        """DNs."""
+        dn = self._find(connection, address)
+        if dn is None:
+            return []
+        if self._settings.group_filter:
+            ours = self._settings.group_filter.replace("{dn}", escape_filter_chars(dn))
+            return [entry["dn"] for entry in _search(connection, self._settings.base, ours)]
+        entries = _search(connection, dn, "(objectClass=*)", scope=ldap3.BASE, attributes=["memberOf"])
+        return [group.decode() for entry in entries for group in entry["raw_attributes"].get("memberOf", ())]
 
     def _find(self, connection: ldap3.Connection, address: str) -> str | None:
         """The DN to bind as; None where there is no such entry, or more than one."""
@@ -217,7 +224,8 @@ def _search(
     attributes: Sequence[str] = ("1.1",),
     limit: int = 0,
 ) -> list[dict[str, Any]]:
-    """The entries found, at most `limit` (0: all). Aliases and references to other servers are not followed."""
+    """The entries found, at most `limit` (0: all); none where `base` is none. Aliases and references to other servers
+    are not followed."""
     _, result, response, _ = connection.search(
         base,
         wanted,
@@ -227,6 +235,8 @@ def _search(
         size_limit=limit,
         time_limit=RECEIVE_WITHIN,
     )
+    if scope == ldap3.BASE and result["result"] == _NO_SUCH_OBJECT:
+        return []
     if result["result"] not in ((_SUCCESS, _SIZE_LIMIT) if limit else (_SUCCESS,)):
         raise _Unusable(f"search below {base}", result)
     return [entry for entry in response or () if entry["type"] == "searchResEntry"]

@@ -90,6 +90,16 @@ def comparable(text: str) -> Dn | None:
     return parsed if isinstance(parsed, tuple) else None
 
 
+def is_called(dn: str, name: str) -> bool:
+    """Whether a DN is the one that `name` is, or where `name` is no DN, has it as a value of its first component: the
+    group `cn=staff,ou=groups,dc=example,dc=org` is called `Staff`, too."""
+    ours = comparable(dn)
+    wanted = comparable(name) if "=" in name else None
+    if not ours or wanted is not None:
+        return bool(ours) and ours == wanted
+    return any(value == _normalised(name) for _, value in ours[0])
+
+
 def is_well_formed(text: str) -> bool:
     """Whether it is a DN at all, also one of those that name nobody."""
     return parse(text) is not None

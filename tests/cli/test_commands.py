@@ -147,6 +147,24 @@ def test_scopes_may_be_given_both_ways(shell: Shell, alice: Office) -> None:
     assert created["scopes"] == ["imap", "ldap", "smtp"]
 
 
+def test_letters_for_everybody_who_has_a_second_factor_to_set_up(shell: Shell, alice: Office) -> None:
+    for name in ("bob", "carol", "dave"):
+        assert shell("accounts", "add", f"{name}@example.org").exit_code == 0
+    assert shell("accounts", "add", "printer@example.org", "--kind", "service", "--owner", "alice").exit_code == 0
+    assert shell("mfa", "enable", "bob", "carol").exit_code == 0
+    dry = shell("accounts", "enrolment-code", "--pending", "--dry-run")
+    assert dry.stderr == "2 codes would be made, for bob@example.org, carol@example.org.\n"
+    letters = shell("accounts", "enrolment-code", "--pending", "--yes")
+    head, *rows = (line.split(",") for line in letters.stdout.splitlines())
+    assert head == ["account", "code", "expires", "portal"]
+    assert [row[0] for row in rows] == ["bob@example.org", "carol@example.org"]
+    assert all(re.fullmatch("([a-z]{5}-){3}[a-z]{5}", row[1]) for row in rows)
+    assert rows[0][1] != rows[1][1]
+    assert rows[0][3] == "https://login.example.org"
+    (one,) = out(shell, "accounts", "enrolment-code", "--from-file", "-", stdin="# who is new\ndave\n")
+    assert one["account"] == "dave@example.org"
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
@@ -169,14 +187,19 @@ def test_scopes_may_be_given_both_ways(shell: Shell, alice: Office) -> None:
         (["accounts", "add", "bob", "--kind", "robot"], 2, "is not one of"),
         (["accounts", "show", "nobody"], 1, "no account"),
         (["accounts", "list", "--mfa", "maybe"], 2, "is not one of"),
-        (["mfa", "enable"], 2, "Name accounts, or give --all or --from-file"),
-        (["mfa", "enable", "alice", "--all"], 2, "Name accounts, or give --all or --from-file"),
+        (["mfa", "enable"], 2, "Name accounts, or give --all, --group or --from-file"),
+        (["mfa", "enable", "alice", "--all"], 2, "Name accounts, or give --all, --group or --from-file"),
+        (["mfa", "enable", "--group", "staff", "--yes"], 1, "sidegate's own directory has no groups: name accounts"),
         (["mfa", "enable", "nobody"], 1, "nothing was changed: there is no account 'nobody'"),
         (["mfa", "bypass", "alice"], 2, "Missing option '--minutes'"),
         (["mfa", "bypass", "alice", "--minutes", "2000"], 2, "is not in the range 0<=x<=1440"),
         (["mfa", "bypass", "alice", "--minutes", "5"], 1, "signs in without a factor anyway"),
         (["mfa", "reset", "nobody"], 1, "there is no account 'nobody'"),
         (["accounts", "enrolment-code", "alice", "--expires", "soon"], 2, "neither a length of time"),
+        (["accounts", "enrolment-code"], 2, "Name accounts, or give --pending or --from-file"),
+        (["accounts", "enrolment-code", "alice", "--pending"], 2, "Name accounts, or give --pending or --from-file"),
+        (["accounts", "enrolment-code", "--pending"], 1, "nobody has a second factor to set up"),
+        (["accounts", "enrolment-code", "alice", "a.smith"], 1, "add --yes to go on"),
         (["accounts", "enrolment-code", "alice", "--expires", "1000d"], 1, "write at most 90d"),
         (["accounts", "set-password-link", "nobody"], 1, "there is no account 'nobody'"),
         (["sessions", "cut"], 2, "Give ACCOUNT, --app or --id"),

@@ -316,16 +316,18 @@ def test_a_search_without_a_service(root: Path, certificates: Certificates) -> N
         slapd.stop()
 
 
-def test_groups(slapd: Slapd) -> None:
+def test_members_of_a_group(slapd: Slapd) -> None:
+    everybody = [account(name).address for name in ("alice", "odd", "bob", "nobody")]
+
     async def test(directory: Ldap) -> None:
-        assert await directory.groups(ALICE) == (f"cn=staff,{BASE}",)
-        assert await directory.groups(account("odd")) == (f"cn=staff,{BASE}",)
-        assert await directory.groups(account("bob")) == ()
-        assert await directory.groups(account("nobody")) == ()
+        for group in ("staff", "STAFF", f"cn=staff,{BASE}", f"CN=Staff, {BASE.upper()}"):
+            assert await directory.members(everybody, group) == everybody[:2]
+        for group in ("", "other", "cn=staff", f"cn=staff,ou=x,{BASE}", "person"):
+            assert await directory.members(everybody, group) == []
 
     async def broken(directory: Ldap) -> None:
         with pytest.raises(Unavailable, match="Bind as bind_dn: 49"):
-            await directory.groups(ALICE)
+            await directory.members(everybody, "staff")
 
     run(settings(slapd, group_filter="(member={dn})"), test)
     run(settings(slapd, group_filter="(member={dn})", password=Secret("wrong")), broken)
