@@ -6,11 +6,11 @@ import os
 from dataclasses import fields, replace
 from pathlib import Path
 
-from proxy.config import backends, document, ldap_directory, values
-from proxy.config.document import Mapping, Node, Scalar, Sequence
-from proxy.config.errors import START, ConfigErrors, Mark, Problems, by_place
+from proxy.config import backends, document, factors, ldap_directory, values
+from proxy.config.document import Scalar, Sequence
+from proxy.config.errors import START, ConfigErrors, Problems, by_place
 from proxy.config.listeners import Listeners, read_fronts, read_portal, read_tls
-from proxy.config.reader import Bad, Section, did_you_mean, section
+from proxy.config.reader import Bad, Section, section
 from proxy.config.settings import Config, Limits, Policy
 
 DEFAULT_STATE_DIR = Path("/var/lib/sidegate")
@@ -61,7 +61,6 @@ def _config(path: Path, top: Section, *, certificates: bool, secrets: bool, dire
     taken = Listeners(top.problems)
     hostname = top.get("hostname", values.host_name, machine_name())
     kept_by = ldap_directory.read(top, domains, private=directory)
-    _check_later(top)
     return Config(
         path=path,
         store=top.get("store", values.store_url, f"sqlite:{state_dir}/sidegate.db"),
@@ -76,6 +75,7 @@ def _config(path: Path, top: Section, *, certificates: bool, secrets: bool, dire
         hostname=hostname,
         backends=found,
         directory=kept_by,
+        factors=factors.read(top, default_domain),
         policy=_policy(top),
         limits=_limits(top),
         node=top.get("node", values.host_name, machine_name().partition(".")[0]),
@@ -113,32 +113,6 @@ def _domains(top: Section, default_domain: str) -> tuple[str, ...]:
     elif not domains and isinstance(top.node("domains"), Sequence):
         top.fail("domains", "is an empty list; name the domains of your accounts, or remove the key")
     return domains
-
-
-def _check_later(top: Section) -> None:
-    """`factors`, which a coming version takes."""
-    node = top.node("factors")
-    if isinstance(node, Mapping):
-        for name, (mark, value) in node.entries.items():
-            _check_factor(top, name, mark, value)
-    elif node is not None:
-        top.fail("factors", "must be a mapping; write {totp: {}}")
-
-
-FACTORS = ("totp", "passkey", "push", "sms", "call", "recovery_codes")
-
-
-def _check_factor(top: Section, name: str, mark: Mark, value: Node) -> None:
-    path = document.join("factors", name)
-    empty = (isinstance(value, Scalar) and value.is_null) or (isinstance(value, Mapping) and not value.entries)
-    if name not in FACTORS:
-        top.problems.add(mark, path, f"unknown key{did_you_mean(name, FACTORS)}")
-    elif not empty:
-        top.problems.add(
-            value.mark, path, f"settings of factors are not in this version of sidegate; write {name}: {{}}"
-        )
-    else:
-        top.problems.warn(mark, path, "factors are not in this version of sidegate; this has no effect yet")
 
 
 def _policy(top: Section) -> Policy:

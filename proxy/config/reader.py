@@ -105,6 +105,7 @@ KEYS: Table[str, tuple[str, ...]] = {
         "password_file",
         "group_filter",
     ),
+    "factors.push": ("contact", "services"),
     "policy": ("app_password_limit", "app_password_max_age", "account_passwords_on_fronts", "audit_keep"),
     "limits": (
         "refusal_delay",

@@ -235,6 +235,23 @@ class LdapDirectory:
 
 
 @dataclass(frozen=True, slots=True)
+class Push:
+    """The authenticator on the phone."""
+
+    contact: str = ""
+    """Whom the operators of push services may turn to: mailto: or https:."""
+    services: tuple[str, ...] = ()
+    """Origins of push services besides those that browsers come with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """Settings of second factors; those that need none are always there."""
+
+    push: Push = field(default_factory=Push)
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     app_password_limit: int = 40
     app_password_max_age: float | None = None
@@ -282,6 +299,7 @@ class Config:
     backends: dict[str, Backend]
     directory: LdapDirectory | None = None
     """None: the store keeps the account passwords."""
+    factors: Factors = field(default_factory=Factors)
     policy: Policy = field(default_factory=Policy)
     limits: Limits = field(default_factory=Limits)
     node: str = "node1"

@@ -64,6 +64,7 @@ def show(config: Config, only_changed: bool) -> str:
         ("fronts", [_front(front, config.hostname, only_changed) for front in config.fronts], MISSING),
         ("backends", {name: _backend(one, only_changed) for name, one in config.backends.items()}, MISSING),
         ("directory", _directory(config.directory), {"type": "embedded"}),
+        ("factors", _factors(config, only_changed), {}),
         ("policy", _policy(config.policy, only_changed), {}),
         ("limits", _limits(config.limits, only_changed), {}),
     )
@@ -195,6 +196,16 @@ def _directory(directory: LdapDirectory | None) -> dict[str, Any]:
         ("password", None if directory.password is None else "<secret>", None),
         ("group_filter", directory.group_filter, ""),
     )
+
+
+def _factors(config: Config, only_changed: bool) -> dict[str, Any]:
+    push = config.factors.push
+    shown = _kept(
+        only_changed,
+        ("contact", push.contact, f"mailto:postmaster@{config.default_domain}"),
+        ("services", list(push.services), []),
+    )
+    return {"push": shown} if shown else {}
 
 
 def _policy(policy: Policy, only_changed: bool) -> dict[str, Any]:

@@ -19,12 +19,14 @@ from proxy.config.settings import (
     BackendTls,
     ClientAddress,
     Config,
+    Factors,
     Front,
     FrontTls,
     Limits,
     Login,
     Policy,
     Portal,
+    Push,
     Strategy,
     TlsPair,
 )
@@ -90,6 +92,7 @@ def test_a_small_file_with_all_its_defaults(tmp_path: Path) -> None:
                 client_address=ClientAddress.XCLIENT,
             ),
         },
+        factors=Factors(Push("mailto:postmaster@example.org")),
         policy=Policy(),
         limits=Limits(),
         node=machine_name().partition(".")[0],
@@ -159,9 +162,9 @@ TABLE: list[tuple[str, list[str]]] = [
     (VALID + "factors: {otp: {}}\n", ["18:11: factors.otp: unknown key; did you mean totp?"]),
     (
         VALID + "factors: {sms: {provider: x}}\n",
-        ["18:16: factors.sms: settings of factors are not in this version of sidegate; write sms: {}"],
+        ["18:16: factors.sms: has no settings in this version of sidegate; write sms: {}"],
     ),
-    (VALID + "factors: [totp]\n", ["18:10: factors: must be a mapping; write {totp: {}}"]),
+    (VALID + "factors: [totp]\n", ["18:10: factors: must be a mapping; write {push: {…}}"]),
     (
         VALID + "policy: {account_passwords_on_fronts: until_enforced}\n",
         [f"18:39: policy.account_passwords_on_fronts: until_enforced {LATER}; write refuse"],
@@ -209,12 +212,10 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
         assert str(caught.value) == f"{path}:1:1: cannot be read: {reason}; {hint}"
 
 
-def test_empty_factors_are_taken_with_a_warning(tmp_path: Path) -> None:
-    config = loaded(tmp_path, VALID + "factors: {totp: {}, passkey: }\n")
-    assert [warning.partition("sidegate.yaml:")[2] for warning in config.warnings] == [
-        "18:11: factors.totp: factors are not in this version of sidegate; this has no effect yet",
-        "18:21: factors.passkey: factors are not in this version of sidegate; this has no effect yet",
-    ]
+def test_empty_factors_are_taken(tmp_path: Path) -> None:
+    config = loaded(tmp_path, VALID + "factors: {totp: {}, passkey: , push: {}}\n")
+    assert config.warnings == ()
+    assert config.factors == Factors(Push("mailto:postmaster@example.org"))
 
 
 def test_every_limit_is_read(tmp_path: Path) -> None:

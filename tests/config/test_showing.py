@@ -24,7 +24,8 @@ FULL = (
         '{url: "https://login.example.org"}',
         '{url: "https://login.example.org", name: Mail, trusted_networks: [10.0.0.0/8], remember_days: 7}',
     )
-    + "workers: 3\npolicy: {app_password_max_age: 36h, audit_keep: forever}\n"
+    + "factors: {push: {contact: 'https://example.org/', services: ['https://push.example.org']}}\n"
+    "workers: 3\npolicy: {app_password_max_age: 36h, audit_keep: forever}\n"
     "limits: {penalty: 1500ms, shared_networks: [10.0.0.0/8]}\n"
 )
 
@@ -61,7 +62,17 @@ def test_what_is_shown_loads_again_as_the_same(tmp_path: Path, text: str, only_c
 def test_only_what_is_changed(tmp_path: Path) -> None:
     config = loaded(tmp_path, FULL, secrets=True)
     tree = yaml.safe_load(show(config, only_changed=True))
-    assert list(tree) == ["workers", "tls", "portal", "default_domain", "fronts", "backends", "policy", "limits"]
+    assert list(tree) == [
+        "workers",
+        "tls",
+        "portal",
+        "default_domain",
+        "fronts",
+        "backends",
+        "factors",
+        "policy",
+        "limits",
+    ]
     assert tree["policy"] == {"app_password_max_age": "36h", "audit_keep": "forever"}
     assert tree["limits"] == {"penalty": "1500ms", "shared_networks": ["10.0.0.0/8"]}
     assert tree["backends"]["mail"]["login"]["password"] == "<secret>"
