@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import uvicorn
 import uvloop
@@ -35,6 +36,8 @@ from proxy.factors import registry
 from proxy.factors.sealing import Sealer
 from proxy.http_server import Server
 from proxy.keyfiles import KeysError
+from proxy.notices.mailer import Mailer
+from proxy.notices.outbox import Outbox
 from proxy.portal import texts
 from proxy.portal.core_client import CoreClient
 from proxy.portal.desk import PortalDesk
@@ -109,6 +112,7 @@ class _Portal:
         self._closing: set[asyncio.Task[None]] = set()
         self._core = CoreClient(config.run_dir / "admin.sock")
         self._texts = texts.load()
+        self._outbox = Outbox(self._store, self._texts, time.time)
         self._tls = None if config.portal.tls is None else ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if self._tls is not None:
             self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -119,6 +123,14 @@ class _Portal:
     def _use(self, config: Config) -> None:
         if self._tls is not None and config.portal.tls is not None:
             _load_certificate(self._tls, config.portal.tls)
+        mailer = _mailer(config)
+        self._outbox.use(
+            mailer,
+            None,
+            node=config.node,
+            site=config.portal.name,
+            host=urlsplit(config.portal.url).hostname or config.hostname,
+        )
         self._pages: ASGIApp = make_pages(
             PortalDesk(
                 config=config,
@@ -156,9 +168,11 @@ class _Portal:
         server = Server(settings, lambda: report_ready(loop, status_fd, server.stop))
         loop.add_signal_handler(signal.SIGTERM, server.stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        upkeep = loop.create_task(prune_forever(self._store, time.time))
+        upkeep = [loop.create_task(prune_forever(self._store, time.time)), loop.create_task(self._outbox.run())]
         await server.serve(sockets=[sock])
-        upkeep.cancel()
+        for task in upkeep:
+            task.cancel()
+        await asyncio.gather(*upkeep, return_exceptions=True)
         await self._core.close()
         await self._directory.close()
         await self._store.close()
@@ -190,6 +204,16 @@ def _directory(config: Config, store: StoreThreads, before: Directory | None) ->
         return Ldap(config.directory)
     except OSError as error:  # since load() looked at it
         raise BadCertificate(f"sidegate: directory.ca: {config.directory.ca}: {error}; write PEM") from error
+
+
+def _mailer(config: Config) -> Mailer | None:
+    """Who takes mails, if anybody."""
+    if config.portal.mail is None:
+        return None
+    try:
+        return Mailer(config.portal.mail, config.portal.name, config.hostname)
+    except OSError as error:  # since load() looked at it
+        raise BadCertificate(f"sidegate: portal.mail.ca: {config.portal.mail.ca}: {error}; write PEM") from error
 
 
 def _load_certificate(context: ssl.SSLContext, pair: TlsPair) -> None:

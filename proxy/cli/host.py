@@ -105,6 +105,8 @@ def check() -> None:
     config = load_config(files=True)
     for warning in (*config.warnings, *exposures(config)):
         note(f"warning: {warning}")
+    if config.portal.mail is None:
+        note("warning: portal.mail is missing: what people are told, they find on their history page only")
     click.echo(f"{config.path}: the configuration is valid")
 
 

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.config import files, values
+from proxy.config import files, mail, values
 from proxy.config.document import Node, Scalar, Sequence
 from proxy.config.errors import Mark, Problems
 from proxy.config.reader import Bad, Section, did_you_mean, section
@@ -92,7 +92,7 @@ def _protocol(scalar: Scalar) -> Protocol | None:
 
 
 def read_portal(
-    top: Section, listeners: Listeners, default_domain: str, *, certificates: bool, embedded: bool
+    top: Section, listeners: Listeners, default_domain: str, *, certificates: bool, private: bool, embedded: bool
 ) -> Portal:
     here = top.section("portal", "portal")
     if here is None:
@@ -118,6 +118,7 @@ def read_portal(
         trusted_networks=here.each("trusted_networks", values.network),
         enrolment=here.get("enrolment", values.one_of(Enrolment), Enrolment.CODE),
         remember_days=here.get("remember_days", values.whole(0, 365), DEFAULT_REMEMBER_DAYS),
+        mail=mail.read(here, private=private),
         password_url=here.get("password_url", values.portal_url, ""),
     )
 

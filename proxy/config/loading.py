@@ -23,8 +23,8 @@ def load(path: Path, *, certificates: bool = True, secrets: bool = True, directo
     """The configuration in `path`.
 
     `certificates`: the certificates and TLS keys it names are read and checked too. `secrets`: so are backend
-    passwords, which are None without. `directory`: so are the certificates and the password of that section. Each
-    process asks for what its uid may read; `sidegate check` for all.
+    passwords, which are None without. `directory`: so are the certificates and the password of that section and of
+    `portal.mail`. Each process asks for what its uid may read; `sidegate check` for all.
     Raises ConfigErrors, and nothing else, for anything that is wrong with it.
     """
     problems = Problems(path)
@@ -69,7 +69,9 @@ def _config(path: Path, top: Section, *, certificates: bool, secrets: bool, dire
         workers=top.get("workers", _workers, None),
         tls=read_tls(top, certificates=certificates, keys=certificates or secrets),
         fronts=read_fronts(top, found, taken, hostname),
-        portal=read_portal(top, taken, default_domain, certificates=certificates, embedded=kept_by is None),
+        portal=read_portal(
+            top, taken, default_domain, certificates=certificates, private=directory, embedded=kept_by is None
+        ),
         default_domain=default_domain,
         domains=domains,
         hostname=hostname,

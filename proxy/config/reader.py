@@ -44,7 +44,9 @@ KEYS: Table[str, tuple[str, ...]] = {
         "enrolment",
         "remember_days",
         "password_url",
+        "mail",
     ),
+    "portal.mail": ("from", "server", "tls", "ca", "insecure", "user", "password", "password_file"),
     "portal.tls": ("certificate", "key"),
     "front": ("protocol", "listen", "tls", "backend", "proxy_protocol_from", "public"),
     "backend": (

@@ -74,6 +74,22 @@ class Enrolment(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Mail:
+    """The server that takes what people are told."""
+
+    sender: str
+    """The address in From."""
+    server: Address
+    tls: BackendTls
+    ca: Path | None = None
+    user: str = ""
+    """Empty: no login."""
+    password: Secret | None = None
+    """None: there is no login, or secrets are not read."""
+    insecure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Portal:
     """Where people sign in. `url` is shown verbatim in every refusal."""
 
@@ -89,6 +105,8 @@ class Portal:
     enrolment: Enrolment = Enrolment.CODE
     remember_days: int = 0
     """How long a device may go without a second factor, if its person wants that; 0: never."""
+    mail: Mail | None = None
+    """None: nobody is told anything by mail."""
     password_url: str = ""
     """Where people change account passwords that the directory keeps; empty: nowhere that they could be sent."""
 

@@ -21,6 +21,7 @@ from proxy.config.settings import (
     KickWay,
     LdapDirectory,
     Limits,
+    Mail,
     OnRevoke,
     Policy,
     ProsodyKick,
@@ -98,7 +99,22 @@ def _portal(config: Config, only_changed: bool) -> dict[str, Any]:
     )
     if portal.password_url:
         tree["password_url"] = portal.password_url
+    if portal.mail is not None:
+        tree["mail"] = _mail(portal.mail)
     return tree if portal.tls is None else tree | {"tls": _pair(portal.tls)}
+
+
+def _mail(mail: Mail) -> dict[str, Any]:
+    return _kept(
+        True,
+        ("from", mail.sender, MISSING),
+        ("server", str(mail.server), MISSING),
+        ("tls", str(mail.tls), MISSING),
+        ("ca", None if mail.ca is None else str(mail.ca), None),
+        ("insecure", mail.insecure, False),
+        ("user", mail.user, ""),
+        ("password", None if mail.password is None else "<secret>", None),
+    )
 
 
 def _front(front: Front, hostname: str, only_changed: bool) -> dict[str, Any]:

@@ -203,6 +203,14 @@ def mail_domain(scalar: Scalar) -> str:
     return domain
 
 
+def mail_address(scalar: Scalar) -> str:
+    """An address as login names spell it: nothing in it needs quoting in a mail."""
+    address = canonical(text(scalar), "")
+    if address is None or "=" in address or not _HOST_NAME.fullmatch(domain_of(address)):
+        raise Bad("is no mail address; write sidegate@example.org")
+    return address
+
+
 def network(scalar: Scalar) -> str:
     """A CIDR; a bare address is a network of one."""
     written = text(scalar)

@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
     smtp = socket.socket(fileno=arguments.smtp_fd)
 
     async def serve() -> None:
-        await loop.create_server(lambda: SmtpBackend(accounts, loop), sock=smtp)
+        await loop.create_server(lambda: SmtpBackend(accounts, loop, arguments.master, password), sock=smtp)
         if arguments.ldap_fd is not None:
             directory, service = Directory(arguments.accounts), _secret(arguments.service_password_file)
             ldap = socket.socket(fileno=arguments.ldap_fd)

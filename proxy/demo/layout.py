@@ -23,7 +23,10 @@ run_dir: {run}
 workers: 2
 hostname: localhost
 tls: {{certificate: {certificate}, key: {key}}}
-portal: {{url: "{portal}", listen: "{host}:{ports.portal}"}}
+portal:
+  url: "{portal}"
+  listen: "{host}:{ports.portal}"
+  mail: {{from: "sidegate@{domain}", server: "{host}:{smtp}", tls: none, user: {master}, password_file: {password}}}
 default_domain: {domain}
 fronts:
   - {{protocol: imap, tls: implicit, backend: mailboxes,

@@ -8,21 +8,49 @@ from collections.abc import Mapping
 from email.utils import formatdate, make_msgid
 from typing import Any
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from proxy.demo.mailbox import Folders
+from proxy.domain.secret import Secret
 
 HOSTNAME = "demo.sidegate.invalid"
 
 
 class SmtpBackend(SMTP):
-    """Speaks XCLIENT (Postfix's XCLIENT_README): who is logged in is what LOGIN= said. No other login exists."""
+    """Speaks XCLIENT (Postfix's XCLIENT_README): who is logged in is what LOGIN= said. Besides, there is one login for
+    what sidegate itself has to say (portal.mail)."""
 
-    def __init__(self, accounts: Mapping[str, Folders], loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(_Deliver(accounts), hostname=HOSTNAME, ident="sidegate demo backend", loop=loop)
+    def __init__(
+        self,
+        accounts: Mapping[str, Folders],
+        loop: asyncio.AbstractEventLoop,
+        own_name: str = "",
+        own: Secret | None = None,
+    ) -> None:
+        """`own_name`, `own`: name and password of that login."""
+
+        self.login: str | None = None
+        self._own_name = own_name
+        self._own = own
+        super().__init__(
+            _Deliver(accounts),
+            hostname=HOSTNAME,
+            ident="sidegate demo backend",
+            loop=loop,
+            auth_require_tls=False,
+            auth_exclude_mechanism=["LOGIN"],
+            authenticator=self._own_login,
+        )
         # The class attribute is shared by all connections and grows with every EHLO.
         self.command_size_limits = defaultdict(lambda: 2048)
-        self.login: str | None = None
+
+    def _own_login(
+        self, server: object, session: Session, envelope: Envelope, mechanism: str, data: LoginPassword
+    ) -> AuthResult:
+        given = Secret(data.password.decode("utf-8", "replace"))
+        right = given == self._own and data.login == self._own_name.encode()
+        self.login = self._own_name if right else None
+        return AuthResult(success=right, handled=False)
 
     async def smtp_XCLIENT(self, arg: str | None) -> None:
         """Any ADDR, PORT, HELO, … and a LOGIN; the session starts anew with a second greeting."""
@@ -58,8 +86,7 @@ class _Deliver:
         self, server: SmtpBackend, session: Session, envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
-        # AUTH is listed because a Postfix that heeds LOGIN= lists it; nothing but XCLIENT logs in.
-        return [*responses[:-1], "250-AUTH PLAIN", "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN", responses[-1]]
+        return [*responses[:-1], "250-XCLIENT NAME ADDR PORT PROTO HELO LOGIN", responses[-1]]
 
     async def handle_MAIL(
         self, server: SmtpBackend, session: Session, envelope: Envelope, address: str, options: list[str]

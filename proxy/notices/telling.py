@@ -27,6 +27,7 @@ def tell(c: Connection, account: Account, kind: Kind, facts: Mapping[str, str], 
     """
     if account.kind is not AccountKind.PERSON:
         return
+    facts = {"account": account.address, **facts}
     counted, _ = allowance(kind)
     today = notices.count_since(c, account.id, now - DAY, counted)
     alike = notices.count_since(c, account.id, now - DAY, [kind])

@@ -259,6 +259,7 @@ def test_check_validates_and_says_what_a_front_could_reach(shell: Shell) -> None
         "warning: backend mail: with master_user a compromised front worker could open every mailbox" in result.stderr
     )
     assert "warning: backend submission: with xclient a compromised front worker" in result.stderr
+    assert result.stderr.count("warning: portal.mail is missing") == 1
     assert "canary" not in result.output
 
 

@@ -239,7 +239,7 @@ def test_mail_is_delivered_and_announced_to_who_idles(backends: Backends) -> Non
     assert client.ehlo()[0] == 250
     assert client.has_extn("xclient")
     assert client.has_extn("auth")  # as Postfix has it where LOGIN= counts
-    assert client.docmd("AUTH PLAIN", "AGFsaWNlAHg=")[0] == 538
+    assert client.docmd("AUTH PLAIN", "AGFsaWNlAHg=")[0] == 535
     assert client.docmd("MAIL FROM:<alice@example.org>") == (530, b"5.7.0 Authentication required")
     assert client.docmd("XCLIENT ADDR=203.0.113.9 LOGIN=alice+40example.org")[0] == 220
     client.ehlo()
@@ -256,6 +256,18 @@ def test_mail_is_delivered_and_announced_to_who_idles(backends: Backends) -> Non
     assert answer[0][1].endswith(b"Subject: hello\r\n\r\n.dotted\r\n")
     client.quit()
     idler.logout()
+
+
+def test_sidegate_itself_has_a_login_for_what_it_tells_people(backends: Backends) -> None:
+    client = smtplib.SMTP("127.0.0.1", backends.smtp, "portal", timeout=20)
+    client.login("sidegate", "master-secret")
+    client.sendmail("sidegate@example.org", [BOB], "Subject: New sign-in\r\n\r\n")
+    client.quit()
+    reader = imap_as(backends, BOB)
+    reader.select("inbox")
+    _, answer = reader.fetch("*", "BODY[]")
+    assert answer[0][1].endswith(b"Subject: New sign-in\r\n\r\n")
+    reader.logout()
 
 
 def test_empty_xclient_login_is_nobody(backends: Backends) -> None:

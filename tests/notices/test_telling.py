@@ -36,7 +36,7 @@ def test_over_the_best_channel_that_the_person_has(store: Store) -> None:
             ("signed_in", "recovery", "alice@example.net"),
             ("signed_in", "push", '{"endpoint": "New"}'),
         ]
-        assert notices.last(c, alice.id, 9)[-1].text == {"agent": "Firefox"}
+        assert notices.last(c, alice.id, 9)[-1].text == {"account": alice.address, "agent": "Firefox"}
         assert len(notices.due(c, 30.0)) == 3
 
 

@@ -35,7 +35,7 @@ def in_templates() -> set[str | tuple[str, str]]:
 
 def in_code() -> set[str | tuple[str, str]]:
     found: set[str | tuple[str, str]] = set()
-    for folder in ("portal", "factors", "onboarding"):
+    for folder in ("portal", "factors", "onboarding", "notices"):
         for path in (PROXY / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if not isinstance(node, ast.Call):
