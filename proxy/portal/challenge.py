@@ -54,24 +54,25 @@ WAYS = {
 _log = logs.get("portal")
 
 
-@need(Stage.CHALLENGE, Stage.IN)
+@need(Stage.CHALLENGE, Stage.IN, changing=True)
 async def best(request: Request) -> Response:
     visit = visit_of(request)
     kinds = await _kinds(visit)
     if kinds:
         return await _show(request, kinds[0], kinds, wanted_of(request.query_params))
-    if visit.stage is Stage.IN:  # something needs a factor, and there is none yet
+    # Something needs a factor, and there is none yet; or there are some, and none is offered here any more.
+    if visit.stage is Stage.IN and not await visit.desk.store.read(factors.kinds, visit.account.id):
         return redirect("/enrol")
     return render(request, "challenge_none.html", 403)
 
 
-@need(Stage.CHALLENGE, Stage.IN)
+@need(Stage.CHALLENGE, Stage.IN, changing=True)
 async def one(request: Request) -> Response:
     kind, kinds = await _chosen(request)
     return await _show(request, kind, kinds, wanted_of(request.query_params))
 
 
-@need(Stage.CHALLENGE, Stage.IN)
+@need(Stage.CHALLENGE, Stage.IN, changing=True)
 async def answer(request: Request) -> Response:
     visit, desk = visit_of(request), visit_of(request).desk
     kind, kinds = await _chosen(request)

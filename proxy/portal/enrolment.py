@@ -69,6 +69,8 @@ async def choose(request: Request) -> Response:
 async def code(request: Request) -> Response:
     """The enrolment code. It stays good until the factor that it was shown for is registered."""
     visit, desk = visit_of(request), visit_of(request).desk
+    if await _has_factors(visit):
+        return _elsewhere(visit)
     letters = enrolment_codes.normalize((await form_of(request)).get("code", ""))
     if letters is None:  # mistyped: the check letter says so, and nobody has guessed
         return render(request, "enrol_code.html", 400, problem=visit.say(MISTYPED), stop=None)

@@ -251,3 +251,27 @@ def test_after_a_reported_fraud_the_phone_is_left_alone(
     browser = site.signed_in("bob")
     assert browser.get("/challenge/totp").status_code == (404 if blocked else 200)
     assert browser.get("/challenge/recovery_code").status_code == 200
+
+
+def test_who_has_only_factors_that_are_not_offered_any_more_is_told(site: Site) -> None:
+    account = site.person("bob")
+    site.app(account)
+    browser = site.signed_in("bob")  # MFA is disabled, so they are in
+    site.desk.factors = {}
+    answer = browser.follow(browser.get("/app-passwords/new"))
+    assert (answer.status_code, "no way to confirm" in text_of(answer)) == (403, True)
+
+
+def test_who_must_change_the_password_and_has_a_factor_proves_it_first(site: Site, bob: tuple[Account, App]) -> None:
+    """A device that is remembered lets them in without one."""
+    account, app = bob
+    browser = site.signed_in("bob")
+    browser.post("/challenge/totp", code=app.code(), remember="on")
+    site.write(people.change, account.id, must_change=True)
+    answer = browser.post("/sign-in", name="bob", password=PASSWORD)
+    assert answer.headers["location"] == "/account-password"
+    answer = browser.get("/account-password")
+    assert answer.headers["location"] == "/challenge?next=/account-password"
+    answer = browser.send(browser.get(answer.headers["location"]), code=app.code())
+    assert answer.headers["location"] == "/account-password"
+    assert "needs a new password" in text_of(browser.get("/account-password"))
