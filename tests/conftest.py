@@ -11,7 +11,12 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long one example takes says more about the machine than about the code; a test as a whole has pytest's timeout.
+hypothesis.settings.register_profile("sidegate", deadline=None)
+hypothesis.settings.load_profile("sidegate")
 
 IN_CI = os.environ.get("CI") == "true"
 PACKAGES = Path(__file__).with_name("debian-packages.txt")

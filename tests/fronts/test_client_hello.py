@@ -67,7 +67,7 @@ H2 = hello("h2")
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_mutation_raises_or_hides_the_offer_list(data: st.DataObject) -> None:
     whole = bytearray(H2)
     at = data.draw(st.integers(0, len(whole) - 1))

@@ -45,7 +45,7 @@ class Table:
     st.lists(st.integers(1, 4), max_size=2),
     st.lists(st.integers(0, 25), max_size=3),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_cut_takes_exactly_what_its_selectors_name(
     made: list[tuple[int, int]], app_passwords: list[int], accounts: list[int], ids: list[int]
 ) -> None:

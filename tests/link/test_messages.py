@@ -68,7 +68,7 @@ FROM_CORE = [
 
 
 @given(st.lists(st.integers(1, 400), max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_cut_anywhere(cuts: list[int]):
     for sent, receive in ((FROM_PEER, m.messages_from_peer), (FROM_CORE, m.messages_from_core)):
         stream = b"".join(m.encode(message) for message in sent)
