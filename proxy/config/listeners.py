@@ -104,6 +104,7 @@ def read_portal(
     listeners.add(here.at("listen"), here.mark_of("listen"), listen)
     own = here.section("tls", "portal.tls")
     tls = None if own is None else _pair(own, certificates=certificates, keys=certificates)
+    signer = here.section("profile_signer", "portal.profile_signer")
     if tls is None and not values.is_loopback(listen.host):
         where = here.mark_of("listen")
         here.problems.warn(where, here.at("listen"), "pages go out in the clear here; give the portal tls of its own")
@@ -120,6 +121,7 @@ def read_portal(
         remember_days=here.get("remember_days", values.whole(0, 365), DEFAULT_REMEMBER_DAYS),
         mail=mail.read(here, private=private),
         password_url=here.get("password_url", values.portal_url, ""),
+        profile_signer=tls if signer is None else _pair(signer, certificates=certificates, keys=certificates),
     )
 
 

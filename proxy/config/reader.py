@@ -45,9 +45,11 @@ KEYS: Table[str, tuple[str, ...]] = {
         "remember_days",
         "password_url",
         "mail",
+        "profile_signer",
     ),
     "portal.mail": ("from", "server", "tls", "ca", "insecure", "user", "password", "password_file"),
     "portal.tls": ("certificate", "key"),
+    "portal.profile_signer": ("certificate", "key"),
     "front": ("protocol", "listen", "tls", "backend", "proxy_protocol_from", "public"),
     "backend": (
         "protocol",

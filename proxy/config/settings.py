@@ -109,6 +109,8 @@ class Portal:
     """None: nobody is told anything by mail."""
     password_url: str = ""
     """Where people change account passwords that the directory keeps; empty: nowhere that they could be sent."""
+    profile_signer: TlsPair | None = None
+    """What signs profiles for Apple devices; None: they go out unsigned."""
 
 
 @dataclass(frozen=True, slots=True)

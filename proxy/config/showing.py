@@ -101,6 +101,8 @@ def _portal(config: Config, only_changed: bool) -> dict[str, Any]:
         tree["password_url"] = portal.password_url
     if portal.mail is not None:
         tree["mail"] = _mail(portal.mail)
+    if portal.profile_signer not in (None, portal.tls):
+        tree["profile_signer"] = _pair(portal.profile_signer)
     return tree if portal.tls is None else tree | {"tls": _pair(portal.tls)}
 
 

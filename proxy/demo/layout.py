@@ -27,6 +27,7 @@ portal:
   url: "{portal}"
   listen: "{host}:{ports.portal}"
   mail: {{from: "sidegate@{domain}", server: "{host}:{smtp}", tls: none, user: {master}, password_file: {password}}}
+  profile_signer: {{certificate: {certificate}, key: {key}}}
 default_domain: {domain}
 fronts:
   - {{protocol: imap, tls: implicit, backend: mailboxes,

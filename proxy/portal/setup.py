@@ -85,7 +85,7 @@ async def offer(visit: Visit, view: Mapping[str, Any], secret: Secret) -> SetUp:
     )
     choices = [await _choice(visit, handover, program) for program in instructions.programs(desk.config, handover)]
     groups = instructions.groups(desk.config, handover)
-    return SetUp(handover.address, choices, groups, signed=desk.config.portal.tls is not None)
+    return SetUp(handover.address, choices, groups, signed=desk.config.portal.profile_signer is not None)
 
 
 async def _choice(visit: Visit, handover: Handover, program: Program) -> Choice:
@@ -175,8 +175,8 @@ def _context(token_hash: bytes) -> str:
 
 
 async def _signed(desk: PortalDesk, document: bytes) -> bytes:
-    """The profile, signed with the portal's own certificate where it has one."""
-    pair = desk.config.portal.tls
+    """The profile, signed where there is what signs it."""
+    pair = desk.config.portal.profile_signer
     if pair is None:
         return document
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+import yaml
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from proxy.config import show
 from proxy.config.settings import Address, Enrolment, Portal, TlsPair
 from tests.config.mistakes import VALID, changed, loaded, mistakes
 
@@ -54,7 +56,7 @@ TABLE: list[tuple[str, str, list[str]]] = [
     (PORTAL, "{}", ['3:9: portal.url: is missing; write "https://login.example.org"']),
     (PORTAL, '"https://login.example.org"', [
         "3:9: portal: must be a mapping; write {url: …} (keys: url, listen, tls, name, forwarded_from,"
-        " trusted_networks, enrolment, remember_days, password_url, mail)"
+        " trusted_networks, enrolment, remember_days, password_url, mail, profile_signer)"
     ]),
     (PORTAL, '{url: "https://login.example.org", name: "a:b", remember_days: 366, enrolment: free}', [
         "3:50: portal.name: must be at most 64 printable characters without a colon",
@@ -150,6 +152,19 @@ def test_a_portal_with_everything(tmp_path: Path) -> None:
         enrolment=Enrolment.OPEN,
         remember_days=0,
     )
+
+
+def test_what_signs_profiles(tmp_path: Path, pems: Path) -> None:
+    """Its own certificate, for a portal whose TLS ends at a web server in front; else the portal's."""
+    url = 'url: "https://login.example.org"'
+    a, b = (f"{{certificate: {pems}/{name}.pem, key: {pems}/{name}.key}}" for name in "ab")
+    assert loaded(tmp_path, changed(PORTAL, f"{{{url}}}")).portal.profile_signer is None
+    own = loaded(tmp_path, changed(PORTAL, f"{{{url}, tls: {a}}}"))
+    assert own.portal.profile_signer == own.portal.tls
+    assert "profile_signer" not in show(own, only_changed=False)
+    other = loaded(tmp_path, changed(PORTAL, f"{{{url}, profile_signer: {b}}}"))
+    assert (other.portal.tls, other.portal.profile_signer) == (None, TlsPair(pems / "b.pem", pems / "b.key"))
+    assert yaml.safe_load(show(other, only_changed=True))["portal"]["profile_signer"]["key"] == f"{pems}/b.key"
 
 
 # ---- certificates -------------------------------------------------------------------------------

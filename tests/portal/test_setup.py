@@ -64,7 +64,7 @@ class Stand:
         return self.portal.browser(**{"accept-language": "es"})
 
     def signs_with(self, certificate: Path, key: Path) -> None:
-        portal = replace(self.portal.desk.config.portal, tls=TlsPair(certificate, key))
+        portal = replace(self.portal.desk.config.portal, profile_signer=TlsPair(certificate, key))
         self.portal.desk.config = replace(self.portal.desk.config, portal=portal)
 
 

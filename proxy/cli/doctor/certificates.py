@@ -17,9 +17,9 @@ SOON = timedelta(days=14)
 
 def certificates(config: Config) -> Iterator[Finding]:
     """Every certificate of the fronts and the portal."""
-    pairs = [*config.tls, *([config.portal.tls] if config.portal.tls is not None else [])]
+    pairs = [*config.tls, config.portal.tls, config.portal.profile_signer]
     covered: set[str] = set()
-    for path in dict.fromkeys(pair.certificate for pair in pairs):
+    for path in dict.fromkeys(pair.certificate for pair in pairs if pair is not None):
         names, finding = _look(path)
         covered |= names
         yield finding
