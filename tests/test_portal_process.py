@@ -183,6 +183,8 @@ def test_a_person_signs_in(portal: Portal) -> None:
     assert portal.status() == b"R"
     with httpx.Client(base_url=f"http://127.0.0.1:{portal.port}") as browser:
         assert browser.get("/account-password").headers["location"] == "/sign-in?next=/account-password"
+        assert browser.post("/sign-in", data={"name": "alice", "password": "correct horse"}).status_code == 403
+        browser.headers["origin"] = "http://127.0.0.1:8080"
         answer = browser.post("/sign-in", data={"name": "alice", "password": "correct horse"})
         assert (answer.status_code, answer.headers["location"]) == (303, "/app-passwords")
         assert browser.get("/account-password").status_code == 200
@@ -214,7 +216,8 @@ def test_a_person_signs_in_with_the_password_of_a_directory(portal: Portal, tmp_
 
     def sign_in(password: str) -> int:
         form = {"name": "alice", "password": password}
-        return httpx.post(f"http://127.0.0.1:{portal.port}/sign-in", data=form, timeout=30).status_code
+        headers = {"origin": "http://127.0.0.1:8080"}
+        return httpx.post(f"http://127.0.0.1:{portal.port}/sign-in", data=form, headers=headers, timeout=30).status_code
 
     try:
         portal.configure(url="http://127.0.0.1:8080")

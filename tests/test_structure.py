@@ -78,6 +78,7 @@ TESTED_THROUGH: dict[str, str] = {
     "cli": "cli",  # the commands, run as a person would
     "core": "core",  # questions and their answers
     "demo": "demo",
+    "domain/messages.py": "portal/test_texts.py",
     "directory/__init__.py": "directory",  # the contract
     "directory/pool.py": "directory",  # through what checks in it
     "factors/__init__.py": "factors",  # the contract

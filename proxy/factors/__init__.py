@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.domain.factor_kinds import FactorKind
+from proxy.domain.messages import message
 from proxy.domain.model import Account
 from proxy.store.factors import FactorRow, NewFactor
 
-__all__ = ["Begun", "Factor", "FactorRow", "NewFactor", "message"]
+__all__ = ["Begun", "Factor", "FactorRow", "NewFactor", "TooMany", "message"]
 
 
-def message(text: str) -> str:
-    """Marks the id of a message that the portal says in the reader's language (portal/texts.py)."""
-    return text
+class TooMany(str):
+    """What a `finish` says when nothing was looked at, because too much was wrong before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Account
-from proxy.factors import Begun, message
+from proxy.factors import Begun, TooMany, message
 from proxy.factors.qr import picture
 from proxy.factors.sealing import Sealer
 from proxy.store import factors, tries
@@ -35,7 +35,7 @@ WRONG = message(
     "That code is not right. Enter the one that your app shows now. If that is refused too, check your phone's clock."
 )
 USED = message("That code has been used already. Wait until your app shows the next one.")
-TOO_MANY = message("Too many wrong codes. Wait a while before you try again, or choose another way.")
+TOO_MANY = TooMany(message("Too many wrong codes. Wait a while before you try again, or choose another way."))
 
 _SPACES = re.compile(r"[\s-]")
 

@@ -8,17 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from proxy.config.settings import Config, FrontTls
+from proxy.domain.messages import message
 from proxy.domain.model import Protocol
 from proxy.onboarding.handover import MAIL, Handover
 from proxy.onboarding.servers import Server, best, directory_login
 
 SECURITY = {FrontTls.IMPLICIT: "SSL/TLS", FrontTls.STARTTLS: "STARTTLS"}
 """As programs call it; not translated by most of them."""
-
-
-def message(text: str) -> str:
-    """Marks the id of a message that the portal says in the reader's language (portal/texts.py)."""
-    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,8 @@ async def change(request: Request) -> Response:
         problems.setdefault("new", visit.say("That is your current password. Choose another one."))
     if problems:
         return _form(request, 400, problems=problems)
-    keys = delays.keys(Step.PASSWORD, str(visit.account.id), visit.address, visit.session.device_id)
+    account_id, device_id = str(visit.account.id), visit.session.device_id
+    keys = delays.keys(Step.PASSWORD, account_id, visit.address, device_id, trusted=visit.trusted)
     wait = await desk.store.write(throttles.ahead, keys, desk.clock())
     if wait:
         stop, headers = patience(visit, wait)

@@ -20,7 +20,7 @@ from proxy.domain.delays import Step
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import MfaState
 from proxy.domain.sign_in import Outcome, Stage
-from proxy.factors import FactorRow
+from proxy.factors import FactorRow, TooMany
 from proxy.portal import arrival
 from proxy.portal.core_client import CoreRefusal, CoreUnavailable
 from proxy.portal.texts import message
@@ -78,7 +78,7 @@ async def answer(request: Request) -> Response:
     kind, kinds = await _chosen(request)
     given = await form_of(request)
     who = f"{visit.account.id}:{kind}"
-    keys = delays.keys(Step.FACTOR, who, visit.address, visit.session.device_id)
+    keys = delays.keys(Step.FACTOR, who, visit.address, visit.session.device_id, trusted=visit.trusted)
     wait = await desk.store.write(throttles.ahead, keys, desk.clock())
     if wait:
         stop, headers = patience(visit, wait)
@@ -95,7 +95,8 @@ async def answer(request: Request) -> Response:
         _log.info("factor refused", user=visit.account.address, rip=visit.address, factor=kind.value)
         refused = (visit, visit.account, Outcome.WRONG_FACTOR, kind.value, visit.session.device_id)
         await desk.store.write(arrival.refuse, *refused)
-        return await _show(request, kind, kinds, wanted_of(given), 400, problem=visit.say(proven))
+        status = 429 if isinstance(proven, TooMany) else 400
+        return await _show(request, kind, kinds, wanted_of(given), status, problem=visit.say(proven))
     await desk.store.write(_pass, visit, proven, keys, given.get("remember") == "on")
     _log.info("factor proven", user=visit.account.address, rip=visit.address, factor=kind.value)
     await enforce(visit)

@@ -74,7 +74,8 @@ async def code(request: Request) -> Response:
     letters = enrolment_codes.normalize((await form_of(request)).get("code", ""))
     if letters is None:  # mistyped: the check letter says so, and nobody has guessed
         return render(request, "enrol_code.html", 400, problem=visit.say(MISTYPED), stop=None)
-    keys = delays.keys(Step.ENROLMENT_CODE, str(visit.account.id), visit.address, visit.session.device_id)
+    account_id, device_id = str(visit.account.id), visit.session.device_id
+    keys = delays.keys(Step.ENROLMENT_CODE, account_id, visit.address, device_id, trusted=visit.trusted)
     wait = await desk.store.write(throttles.ahead, keys, desk.clock())
     if wait:
         stop, headers = patience(visit, wait)

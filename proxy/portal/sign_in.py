@@ -1,7 +1,7 @@
 """/sign-in and /sign-out: the account password, which the directory checks.
 
 A wrong password, an unknown account and a disabled one get the same sentence after the same time. Tries are delayed
-before anything is verified (domain/delays.py); nobody is locked out at a device that they are known by.
+before anything is verified (domain/delays.py); nobody waits for what others do at a device that they are known by.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -30,6 +31,7 @@ from proxy.portal.waiting import patience
 from proxy.portal.web import Visit, anyone, form_of, next_of, redirect, render, visit_of, wanted_of
 from proxy.store import accounts, factors, people, portal_sessions, throttles
 from proxy.store.devices import Device
+from proxy.store.errors import StoreUnavailable
 from proxy.store.portal_sessions import PortalSession
 
 if TYPE_CHECKING:
@@ -97,12 +99,11 @@ async def submit(request: Request) -> Response:
         return _form(request, wanted, name, 503, stop=visit.say(UNAVAILABLE))
     if checked is Checked.WRONG or who.account is None:
         _log.info("sign-in refused", user=who.shown, rip=visit.address)
-        if who.known is not None:
-            device_id = who.device.id if who.device is not None else None
-            refused = (visit, who.known, Outcome.WRONG_PASSWORD, None, device_id)
-            await desk.store.write(arrival.refuse, *refused)
         await asyncio.sleep(release - asyncio.get_running_loop().time())
-        return _form(request, wanted, name, 400, stop=visit.say(REFUSED))
+        response = _form(request, wanted, name, 400, stop=visit.say(REFUSED))
+        if who.known is not None:  # behind the answer, whose time must not tell that there is something to write down
+            response.background = BackgroundTask(_remember, visit, who.known, who.device)
+        return response
     if checked is Checked.MUST_CHANGE and desk.config.directory is not None:
         # Ours are changed here, after the second step; an LDAP server's are not.
         _log.info("account password must be changed", user=who.shown, rip=visit.address)
@@ -162,13 +163,23 @@ def _who(c: Connection, visit: Visit, name: str) -> _Who:
     found = accounts.by_login_name(c, spelled) if spelled is not None else None
     if found is None:
         stranger = desk.sealer.digest(spelled or name[:MAX_NAME], context="sign-in name").hex()[:32]
-        keys = delays.keys(Step.PASSWORD, stranger, visit.address, None)
+        keys = delays.keys(Step.PASSWORD, stranger, visit.address, None, trusted=visit.trusted)
         return _Who(None, None, keys, f"?{stranger[:12]}", None)
     known = arrival.known_device(c, found.id, visit.device_tokens)
     device = known[1] if known is not None else None
-    keys = delays.keys(Step.PASSWORD, str(found.id), visit.address, device.id if device is not None else None)
+    device_id = device.id if device is not None else None
+    keys = delays.keys(Step.PASSWORD, str(found.id), visit.address, device_id, trusted=visit.trusted)
     signs_in = found.enabled and found.kind is AccountKind.PERSON
     return _Who(found if signs_in else None, device, keys, found.address, found)
+
+
+async def _remember(visit: Visit, account: Account, device: Device | None) -> None:
+    """A wrong password, in the account's history."""
+    device_id = device.id if device is not None else None
+    try:
+        await visit.desk.store.write(arrival.refuse, visit, account, Outcome.WRONG_PASSWORD, None, device_id)
+    except StoreUnavailable as error:
+        _log.error("a refused sign-in is not in the history", user=account.address, reason=str(error))
 
 
 def _enter(c: Connection, visit: Visit, account: Account, device: Device | None, keys: tuple[str, ...]) -> Stage:

@@ -13,6 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from proxy.domain.messages import message
+
+__all__ = ["DEFAULT", "LANGUAGES", "Texts", "choose", "entries", "load", "message"]
+
 LOCALE = Path(__file__).parent / "locale"
 DEFAULT = "en"
 LANGUAGES = {"en": "English", "es": "Español"}
@@ -20,11 +24,6 @@ LANGUAGES = {"en": "English", "es": "Español"}
 
 _ENTRY = re.compile(r'^(msgid|msgid_plural|msgstr|msgstr\[[01]\]) (".*")$')
 _RANGE = re.compile(r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9]{1,8})*\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?)\s*)?", re.ASCII)
-
-
-def message(text: str) -> str:
-    """Marks the id of a message that is said elsewhere (`Texts.say`)."""
-    return text
 
 
 @dataclass(frozen=True, slots=True, eq=False)

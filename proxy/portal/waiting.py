@@ -16,15 +16,13 @@ def patience(visit: Visit, seconds: float) -> tuple[str, dict[str, str]]:
             "Too many tries. Wait %(num)s seconds, then try again.",
             whole,
         )
-    elif whole < 5400:
+    else:
         text = visit.texts.count(
             "Too many tries. Wait %(num)s minute, then try again.",
             "Too many tries. Wait %(num)s minutes, then try again.",
             math.ceil(whole / 60),
         )
-    else:
-        text = visit.say(
-            "Far too many tries. From this device it goes on tomorrow; a device that you have signed in with before "
-            "is not affected."
+        text += " " + visit.say(
+            "On a device that you have signed in with before, or with a passkey, you need not wait."
         )
     return text, {"Retry-After": str(whole)}

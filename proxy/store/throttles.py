@@ -16,7 +16,7 @@ MOST = 65_536
 
 def wait(c: Connection, keys: Collection[str], now: float) -> float:
     """Seconds until a try that counts against these keys is looked at; 0: now. Asked before anything is verified."""
-    return max((bucket.wait(now) for bucket in _buckets(c, keys)), default=0.0)
+    return delays.wait(_buckets(c, keys), now)
 
 
 def ahead(c: Connection, keys: Collection[str], now: float) -> float:
@@ -30,15 +30,15 @@ def ahead(c: Connection, keys: Collection[str], now: float) -> float:
 
 def failed(c: Connection, keys: Collection[str], now: float) -> None:
     """Count a failure."""
-    counted = [bucket.failed(now) for bucket in _buckets(c, keys)]
-    _drop(c, keys)
+    counted = delays.failed(_buckets(c, keys), now)
+    _drop(c, [bucket.key for bucket in counted])
     c.execute(insert(table), [{"key": b.key, "failures": b.failures, "last": b.last} for b in counted])
 
 
 def succeeded(c: Connection, keys: Collection[str]) -> None:
     """The try that was counted ahead was right: forget the failures that this proves to have been the person's own."""
     take_back(c, keys)
-    _drop(c, [key for key in keys if not delays.is_network(key)])
+    _drop(c, [key for key in keys if delays.is_cleared(key)])
 
 
 def take_back(c: Connection, keys: Collection[str]) -> None:

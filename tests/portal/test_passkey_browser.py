@@ -159,7 +159,7 @@ def test_an_answer_that_is_sent_again(stand: Stand) -> None:
     (form,) = sent
     again = httpx.post(
         f"http://127.0.0.1:{urlsplit(stand.origin).port}/sign-in/passkey",
-        headers={"cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())},
+        headers={"cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()), "origin": stand.origin},
         data=dict(parse_qsl(form)),
     )
     assert again.status_code == 400

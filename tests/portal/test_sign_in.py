@@ -9,12 +9,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import Connection
 
 from proxy.config.settings import LdapDirectory
 from proxy.directory import Checked
+from proxy.domain import delays
+from proxy.domain.delays import Step
 from proxy.domain.model import AccountKind, MfaState
 from proxy.portal.sign_in import EXPIRED, REFUSED
-from proxy.store import accounts, devices, people, portal_sessions, sign_ins
+from proxy.store import accounts, devices, people, portal_sessions, sign_ins, throttles
 from proxy.store.accounts import NewAccount
 from proxy.store.schema import portal_sessions as session_table
 from tests.portal.site import PASSWORD, Browser, Site, elements, notes_of, open_site, text_of
@@ -131,9 +134,32 @@ def test_tries_are_delayed_before_anything_is_verified(site: Site, name: str) ->
 
 def test_the_delay_is_the_accounts_whatever_name_and_network_it_comes_from(site: Site) -> None:
     attempt(site.browser(), name="alice")
+    assert attempt(site.browser(), name="al").status_code == 429
+    for _ in range(30):
+        site.write(_fail, site.alice.id)
     stranger = site.browser()
     stranger.address = "198.51.100.9"
-    assert attempt(stranger, name="al").status_code == 429
+    for _ in range(3):
+        site.later(2)
+        assert attempt(stranger).status_code == 400
+    site.later(4)
+    assert attempt(stranger, PASSWORD).headers["retry-after"] == "6"
+
+
+def test_a_new_device_does_not_wait_for_what_others_do_to_its_person(site: Site) -> None:
+    for _ in range(150):
+        site.write(_fail, site.alice.id)
+    assert attempt(site.browser(), PASSWORD).status_code == 303
+
+
+def test_a_trusted_network_does_not_wait_for_the_others(tmp_path: Path) -> None:
+    with open_site(tmp_path, trusted_networks=("192.0.2.0/24",)) as site:
+        for n in range(150):
+            site.write(_fail, site.alice.id, f"10.0.{n}.1")
+        elsewhere = site.browser()
+        elsewhere.address = "203.0.113.1"
+        assert attempt(elsewhere, PASSWORD).status_code == 429
+        assert attempt(site.browser(), PASSWORD).status_code == 303
 
 
 def test_of_many_tries_at_once_one_is_verified(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +175,8 @@ def test_of_many_tries_at_once_one_is_verified(site: Site, monkeypatch: pytest.M
 
     async def storm() -> list[int]:
         transport = httpx.ASGITransport(site.pages)
-        async with httpx.AsyncClient(transport=transport, base_url=site.desk.origin) as http:
+        headers = {"origin": site.desk.origin}
+        async with httpx.AsyncClient(transport=transport, base_url=site.desk.origin, headers=headers) as http:
             form = {"name": "alice", "password": "wrong"}
             answers = await asyncio.gather(*(http.post("/sign-in", data=form) for _ in range(20)))
         return sorted(answer.status_code for answer in answers)
@@ -199,18 +226,15 @@ def test_right_passwords_of_many_people_delay_nobody(site: Site) -> None:
 
 def test_a_long_wait_is_told_in_words(site: Site) -> None:
     for _ in range(100):
-        site.write(_fail, site.alice.id)
+        site.write(_fail, site.alice.id, "192.0.2.1")
     answer = attempt(site.browser(), PASSWORD)
-    assert (answer.status_code, answer.headers["retry-after"]) == (429, "86400")
-    assert "tomorrow" in text_of(answer)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "600")
+    assert "Wait 10 minutes" in text_of(answer)
+    assert "with a passkey, you need not wait" in text_of(answer)
 
 
-def _fail(c: object, account_id: int) -> None:
-    from proxy.domain import delays
-    from proxy.domain.delays import Step
-    from proxy.store import throttles
-
-    throttles.failed(c, delays.keys(Step.PASSWORD, str(account_id), "203.0.113.1", None), 1_790_000_000.0)  # type: ignore[arg-type]
+def _fail(c: Connection, account_id: int, address: str = "203.0.113.1") -> None:
+    throttles.failed(c, delays.keys(Step.PASSWORD, str(account_id), address, None), 1_790_000_000.0)
 
 
 def test_a_directory_that_is_away_costs_nobody_a_try(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,7 +170,10 @@ def test_one_step_ahead_of_two_requests_with_one_cookie(site: Site) -> None:
         ({"origin": "http://login.example.org"}, False),
         ({"origin": "https://login.example.org.evil.example"}, False),
         ({"origin": "null"}, False),
-        ({}, True),
+        ({}, False),
+        ({"referer": "https://login.example.org/sign-in"}, False),
+        ({"origin": ""}, False),
+        ({"origin": "https://login.example.org", "sec-fetch-site": ""}, False),
     ],
 )
 def test_changes_come_from_our_own_pages(site: Site, headers: dict[str, str], fine: bool) -> None:
@@ -234,7 +237,8 @@ def test_without_a_listed_web_server_nobody_is_believed(site: Site) -> None:
     ],
 )
 def test_what_is_no_form_of_ours_is_refused_with_a_page(site: Site, content: bytes, kind: str, status: int) -> None:
-    answer = site.browser().request("POST", "/sign-in", content=content, headers={"content-type": kind})
+    headers = {"content-type": kind, "origin": site.desk.origin}
+    answer = site.browser().request("POST", "/sign-in", content=content, headers=headers)
     assert answer.status_code == status
     if status != 303:
         assert "<h1>" in answer.text

@@ -59,7 +59,7 @@ from proxy.store.links import Purpose
         (lambda c: links.use(c, b"t", 1.0, Purpose.SET_PASSWORD), "(token_hash=?)"),
         (lambda c: sign_ins.last(c, 1), "(account_id=?)"),
         (lambda c: sign_ins.last_times(c, [1, 2]), "(account_id=? AND outcome=?)"),
-        (lambda c: throttles.wait(c, ["a", "b"], 1.0), "(key=?)"),
+        (lambda c: throttles.wait(c, ["password:account:1", "password:network:192.0.2.1/32"], 1.0), "(key=?)"),
         (lambda c: challenges.open_of(c, 1, 1.0), "(account_id=?)"),
         (lambda c: challenges.count_since(c, 1, FactorKind.PUSH, 1.0), "(account_id=? AND created>?)"),
         (lambda c: notices.due(c, 1.0), "ix_notices_due (due<?)"),

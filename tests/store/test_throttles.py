@@ -7,6 +7,7 @@ from tests.store.race import race
 
 NOW = 1.79e9
 KEYS = keys(Step.PASSWORD, "1", "192.0.2.7", None)
+ELSEWHERE = keys(Step.PASSWORD, "1", "198.51.100.1", None)
 
 
 def test_failures_are_counted_across_whatever_asks(store: Store) -> None:
@@ -15,7 +16,9 @@ def test_failures_are_counted_across_whatever_asks(store: Store) -> None:
     race(store, [lambda c: throttles.failed(c, KEYS, NOW)] * 5)
     with store.writing() as c:
         assert throttles.wait(c, KEYS, NOW) == 3
-        assert throttles.wait(c, keys(Step.PASSWORD, "1", "198.51.100.1", None), NOW + 1) == 2
+        for _ in range(3):
+            throttles.failed(c, ELSEWHERE, NOW)
+        assert throttles.wait(c, ELSEWHERE, NOW + 1) == 2
         assert throttles.wait(c, keys(Step.FACTOR, "1", "192.0.2.7", None), NOW) == 0
         assert throttles.wait(c, keys(Step.PASSWORD, "1", "192.0.2.7", 9), NOW) == 0  # at a known device
 
@@ -25,10 +28,22 @@ def test_success_clears_the_account_and_not_the_network(store: Store) -> None:
         for _ in range(60):
             throttles.failed(c, KEYS, NOW)
         throttles.succeeded(c, KEYS)
-        assert throttles.wait(c, KEYS[:1], NOW) == 0
-        assert throttles.wait(c, KEYS[1:], NOW) == 1  # the one that succeeded had been the sixtieth
-        throttles.failed(c, KEYS[1:], NOW)
-        assert throttles.wait(c, KEYS[1:], NOW) == 3
+        assert throttles.wait(c, KEYS[:3], NOW) == 0
+        assert throttles.wait(c, KEYS, NOW) == 1  # the one that succeeded had been the sixtieth
+        throttles.failed(c, KEYS, NOW)
+        assert throttles.wait(c, KEYS, NOW) == 3
+
+
+def test_the_first_tries_from_a_network_do_not_wait_for_others(store: Store) -> None:
+    with store.writing() as c:
+        for _ in range(200):
+            throttles.failed(c, KEYS, NOW)
+        assert throttles.wait(c, KEYS, NOW) == 600
+        assert [throttles.ahead(c, ELSEWHERE, NOW + later) for later in (0, 1, 2)] == [0, 0, 0]
+        assert throttles.wait(c, ELSEWHERE, NOW + 5) == 597
+        throttles.take_back(c, ELSEWHERE)
+        assert throttles.wait(c, ELSEWHERE, NOW + 5) == 0
+        assert throttles.wait(c, keys(Step.PASSWORD, "1", "198.51.100.9", None, trusted=True), NOW) == 0
 
 
 def test_a_right_password_costs_a_network_nothing(store: Store) -> None:
