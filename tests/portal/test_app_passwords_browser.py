@@ -1,4 +1,4 @@
-"""The pages of app passwords in a real Chromium: by keyboard, with the script and without any."""
+"""The page that shows a new app password, in a real Chromium."""
 
 from __future__ import annotations
 
@@ -63,14 +63,3 @@ def test_it_is_copied_and_a_reload_shows_the_list(browser: Chromium, site: Site)
         page.go_back()
         assert secret not in page.content()
         assert problems == []
-
-
-def test_without_javascript_all_but_the_copy_button_is_there(browser: Chromium, site: Site) -> None:
-    with browser.new_context(java_script_enabled=False) as context:
-        page = context.new_page()
-        create(page, site, "Phone")
-        expect(page.get_by_role("button", name="Copy")).to_have_count(0)
-        page.get_by_role("link", name="I have put it into the program").press("Enter")
-        page.get_by_role("link", name="Revoke “Phone”").press("Enter")
-        page.get_by_role("button", name="Revoke").press("Enter")
-        expect(page.get_by_role("status")).to_contain_text("“Phone” is revoked.")
