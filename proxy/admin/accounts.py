@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from proxy.admin import backend_names, values
 from proxy.admin.cutting import Revoked, write_then_cut
 from proxy.admin.desk import Actor, Conflict, Desk, Invalid
-from proxy.admin.lookup import account_named, account_pages, change, note, note_all, person_named
+from proxy.admin.lookup import account_named, account_pages, by, change, note, note_all, person_named
 from proxy.admin.views import AccountDetail, AccountView, stamp, stamp_or_none
 from proxy.directory.choosing import MAX_PASSWORD, MIN_PASSWORD, Unfit, unfit
 from proxy.domain.audit import Event
 from proxy.domain.login_names import canonical
 from proxy.domain.model import Account, AccountKind, AppPasswordRecord, EndReason, MfaState
+from proxy.domain.notices import Kind
 from proxy.domain.secret import Secret
+from proxy.notices.telling import tell
 from proxy.store import accounts as store
 from proxy.store import app_passwords, factors, hashing, people, portal_sessions, sign_ins
 from proxy.store.accounts import AccountRow, NewAccount
@@ -141,6 +143,7 @@ async def set_password(desk: Desk, actor: Actor, name: str, password: Secret) ->
         account = person_named(c, desk, name)
         store.set_password_hash(c, account.id, phc, desk.clock())
         people.password_changed(c, account.id)
+        tell(c, account, Kind.ACCOUNT_PASSWORD_CHANGED, by(actor), desk.clock())
         portal_sessions.end_all(c, account.id)
         note(c, desk, actor, Event.ACCOUNT_PASSWORD_CHANGED, account)
 

@@ -11,12 +11,14 @@ from proxy.admin import values
 from proxy.admin.accounts import note_ended
 from proxy.admin.cutting import Revoked, cut, write_then_cut
 from proxy.admin.desk import Actor, ChatKick, Conflict, Desk, Invalid, NotFound, Refusal
-from proxy.admin.lookup import account_named, account_pages, app_passwords_named, live_of, note, person_named
+from proxy.admin.lookup import account_named, account_pages, app_passwords_named, by, live_of, note, person_named
 from proxy.admin.views import AppPasswordView, CreatedView, LastUseView, stamp, stamp_or_none
 from proxy.domain import app_passwords as secrets
 from proxy.domain.audit import Event
 from proxy.domain.model import DEFAULT_SCOPES, Account, AccountKind, AppPasswordRecord, EndReason
+from proxy.domain.notices import Kind
 from proxy.domain.secret import Secret
+from proxy.notices.telling import tell
 from proxy.store import accounts, hashing
 from proxy.store import app_passwords as store
 from proxy.store.app_passwords import NewAppPassword
@@ -197,6 +199,8 @@ def _write_new(c: Connection, desk: Desk, actor: Actor, new: NewAppPassword, own
     scope = ",".join(sorted(record.scopes))
     detail = f"id={record.id} scopes={scope} owner={person.address}"
     note(c, desk, actor, Event.APP_PASSWORD_CREATED, account, app_password=record.name, detail=detail)
+    facts = {"name": record.name, "account": account.address, "app_password_id": str(record.id), **by(actor)}
+    tell(c, person, Kind.APP_PASSWORD_CREATED, facts, new.created)
     return views_of(c, desk, [record], [account])[0]
 
 

@@ -13,7 +13,9 @@ from proxy.admin.views import stamp
 from proxy.domain import enrolment_codes, tokens
 from proxy.domain.audit import Event
 from proxy.domain.model import Account, MfaState
+from proxy.domain.notices import Kind
 from proxy.domain.sign_in import MINT_WAIT
+from proxy.notices.telling import tell
 from proxy.store import accounts, challenges, codes, devices, factors, hashing, links, people, portal_sessions
 from proxy.store.links import Purpose
 
@@ -117,6 +119,7 @@ async def reset_factors(desk: Desk, actor: Actor, account: str) -> FactorsReset:
 
     def write(c: Connection) -> tuple[int, FactorsReset]:
         person = person_named(c, desk, account)
+        tell(c, person, Kind.FACTORS_RESET, {}, now)  # before the ways to reach them are gone
         gone = factors.remove_all(c, person.id)
         codes.set_recovery(c, person.id, [])
         codes.withdraw_enrolment(c, person.id)

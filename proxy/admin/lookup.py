@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from proxy.admin.desk import Actor, Conflict, Desk, Invalid, NotFound
+from proxy.admin.desk import Actor, ActorKind, Conflict, Desk, Invalid, NotFound
 from proxy.domain.audit import AuditEvent, Event
 from proxy.domain.login_names import canonical
 from proxy.domain.model import Account, AccountKind, AppPasswordRecord, MfaState
@@ -98,6 +98,11 @@ def note(
 ) -> None:
     """Write the audit record of a change into the change's own transaction."""
     note_all(c, desk, [change(desk, actor, event, account, app_password=app_password, detail=detail)])
+
+
+def by(actor: Actor) -> dict[str, str]:
+    """For a notice: who did it, if it was not the person."""
+    return {"by": "operator"} if actor.kind is ActorKind.OPERATOR else {}
 
 
 def note_all(c: Connection, desk: Desk, events: Sequence[AuditEvent]) -> None:

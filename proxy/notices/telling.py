@@ -31,7 +31,8 @@ def tell(c: Connection, account: Account, kind: Kind, facts: Mapping[str, str], 
     counted, _ = allowance(kind)
     today = notices.count_since(c, account.id, now - DAY, counted)
     alike = notices.count_since(c, account.id, now - DAY, [kind])
-    open_ways = ways(c, account)
+    # A phone that somebody has just added is no witness of that.
+    open_ways = ways(c, account, but=facts.get("factor_id") if kind is Kind.FACTOR_ADDED else None)
     if kind is Kind.MAIL_FAILING:  # no mail about mail
         open_ways = [way for way in open_ways if way[0] is Channel.PUSH]
     if not open_ways or not at_once(kind, today, alike):
@@ -47,9 +48,9 @@ def tell_admins(c: Connection, kind: Kind, facts: Mapping[str, str], now: float)
         tell(c, admin, kind, facts, now)
 
 
-def ways(c: Connection, account: Account) -> list[Way]:
-    """How this person can be reached now, the best first."""
-    phones = factors.of_account(c, account.id, FactorKind.PUSH)
+def ways(c: Connection, account: Account, *, but: str | None = None) -> list[Way]:
+    """How this person can be reached now, the best first. `but`: not over the factor with this id."""
+    phones = [one for one in factors.of_account(c, account.id, FactorKind.PUSH) if str(one.id) != but]
     found = [(Channel.PUSH, json.dumps(phone.public)) for phone in sorted(phones, key=lambda one: -(one.used or 0.0))]
     recovery = people.by_id(c, account.id).recovery_address
     if recovery is not None:

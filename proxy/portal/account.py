@@ -21,6 +21,7 @@ from proxy.domain import delays, tokens
 from proxy.domain.audit import Event
 from proxy.domain.delays import Step
 from proxy.domain.model import Account
+from proxy.domain.notices import Kind
 from proxy.domain.secret import Secret
 from proxy.domain.sign_in import Stage
 from proxy.portal import arrival
@@ -204,6 +205,7 @@ def _set(c: Connection, visit: Visit, account: Account, phc: str) -> None:
     accounts.set_password_hash(c, account.id, phc, visit.desk.clock())
     people.password_changed(c, account.id)
     arrival.note(c, visit, account, Event.ACCOUNT_PASSWORD_CHANGED)
+    arrival.inform(c, visit, account, Kind.ACCOUNT_PASSWORD_CHANGED)
 
 
 def _prefer(c: Connection, account_id: int, language: str) -> None:

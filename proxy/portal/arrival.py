@@ -9,7 +9,9 @@ from proxy.domain import tokens
 from proxy.domain.audit import AuditEvent, Event
 from proxy.domain.model import Account
 from proxy.domain.networks import network_of
+from proxy.domain.notices import Kind, is_new_place
 from proxy.domain.sign_in import Outcome
+from proxy.notices.telling import tell
 from proxy.portal.agents import agent_name
 from proxy.portal.web import Visit, new_token
 from proxy.store import audit, devices, sign_ins
@@ -31,11 +33,15 @@ def known_device(c: Connection, account_id: int, device_tokens: Sequence[str]) -
     return None
 
 
-def arrive(c: Connection, visit: Visit, account: Account, factor: str | None, *, remember: bool = False) -> int:
+def arrive(
+    c: Connection, visit: Visit, account: Account, factor: str | None, *, remember: bool = False, told: bool = False
+) -> int:
     """Somebody is in: the id of the device, which is known from now on. `factor`: which one was proven, for people;
-    `remember`: they want no factor to be asked for in this browser for a while."""
+    `remember`: they want no factor to be asked for in this browser for a while; `told`: the person is told of it by
+    something else that they are told."""
     desk, now = visit.desk, visit.desk.clock()
     known = known_device(c, account.id, visit.device_tokens)
+    before = sign_ins.networks(c, [account.id]).get(account.id, set())
     if known is None:
         token = new_token(desk)
         device = devices.add(c, account.id, tokens.hash_of(token), agent_name(visit.agent), now, visit.address)
@@ -43,6 +49,8 @@ def arrive(c: Connection, visit: Visit, account: Account, factor: str | None, *,
         token, device = known
         devices.seen(c, device.id, now, visit.address)
     visit.know_device(token)
+    if not told and (known is None or is_new_place(network_of(visit.address), before)):
+        inform(c, visit, account, Kind.SIGNED_IN, device_id=str(device.id))
     _record(c, visit, account, Outcome.SIGNED_IN, factor, device.id)
     note(c, visit, account, Event.SIGNED_IN, detail=factor)
     days = desk.config.portal.remember_days
@@ -80,6 +88,12 @@ def note(
         detail=detail,
     )
     audit.append(c, visit.desk.config.node, [record])
+
+
+def inform(c: Connection, visit: Visit, account: Account, kind: Kind, **facts: str) -> None:
+    """Tell the person what is done now in this browser, in the transaction that does it."""
+    where = {"agent": agent_name(visit.agent), "address": visit.address}
+    tell(c, account, kind, {**where, **facts}, visit.desk.clock())
 
 
 def _record(

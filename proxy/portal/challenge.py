@@ -19,6 +19,7 @@ from proxy.domain.audit import Event
 from proxy.domain.delays import Step
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import MfaState
+from proxy.domain.notices import Kind
 from proxy.domain.sign_in import Outcome, Stage
 from proxy.factors import FactorRow, TooMany
 from proxy.portal import arrival
@@ -182,7 +183,10 @@ def _pass(c: Connection, visit: Visit, proven: FactorRow, keys: tuple[str, ...],
         arrival.note(c, visit, visit.account, Event.RECOVERY_CODE_USED, detail=f"left={proven.public['left']}")
     else:
         factors.mark_used(c, proven.id, now)
-    device_id = visit.session.device_id
+    device_id, by_code = visit.session.device_id, proven.kind is FactorKind.RECOVERY_CODE
     if visit.stage is Stage.CHALLENGE:
-        device_id = arrival.arrive(c, visit, visit.account, shown, remember=remember)
+        device_id = arrival.arrive(c, visit, visit.account, shown, remember=remember, told=by_code)
+    if by_code:
+        facts = {"left": str(proven.public["left"])} | ({} if device_id is None else {"device_id": str(device_id)})
+        arrival.inform(c, visit, visit.account, Kind.RECOVERY_CODE_USED, **facts)
     visit.step(c, Stage.IN, factor_time=now, device_id=device_id)

@@ -22,13 +22,12 @@ from proxy.domain import delays, enrolment_codes
 from proxy.domain.delays import Step
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.sign_in import Stage, may_enrol_first
-from proxy.factors import Begun, NewFactor
-from proxy.factors.keeping import keep
+from proxy.factors import Begun, NewFactor, keeping
 from proxy.portal import arrival
 from proxy.portal.agents import agent_name
 from proxy.portal.challenge import PHONE, enforce
 from proxy.portal.factor_texts import KINDS
-from proxy.portal.factors import BAD_NAME, is_factor_name
+from proxy.portal.factors import BAD_NAME, is_factor_name, keep
 from proxy.portal.texts import message
 from proxy.portal.waiting import patience
 from proxy.portal.web import Overtaken, Visit, form_of, need, redirect, render, visit_of
@@ -273,14 +272,14 @@ def _finish(c: Connection, visit: Visit, right: _Right, new: NewFactor, made: Be
         if not codes.spend_enrolment(c, account.id, right.issued, now):
             return False
         people.change(c, account.id, mint_after=None)
-    keep(c, desk.config.node, account, new, now)
+    keep(c, visit, new)
     hashes = NewFactor(FactorKind.RECOVERY_CODE, "", public={"hashes": made.notes["hashes"]})
-    keep(c, desk.config.node, account, hashes, now)
+    keeping.keep(c, desk.config.node, account, hashes, now)
     # Whoever else is at this door with the password must now prove the factor.
     portal_sessions.end_all(c, account.id, but=visit.session.token_hash)
     device_id = visit.session.device_id
     if visit.stage is Stage.ENROL:
-        device_id = arrival.arrive(c, visit, account, f"{new.kind}: {new.name}")
+        device_id = arrival.arrive(c, visit, account, f"{new.kind}: {new.name}", told=True)
     visit.step(c, Stage.IN, factor_time=now, device_id=device_id)
     sealed = desk.sealer.seal(json.dumps(made.page["codes"]).encode(), context=_context(visit))
     portal_sessions.set_notes(c, visit.session.token_hash, {"recovery_codes": sealed.hex()})

@@ -16,8 +16,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from proxy.domain.factor_kinds import FactorKind
+from proxy.domain.notices import Kind
 from proxy.domain.sign_in import Stage
 from proxy.factors import Begun, FactorRow, NewFactor, keeping
+from proxy.portal import arrival
 from proxy.portal.agents import agent_name
 from proxy.portal.factor_texts import KINDS
 from proxy.portal.moments import tell
@@ -41,6 +43,10 @@ ADDED = message("“%(name)s” was added.")
 RENAMED = message("It is called “%(name)s” now.")
 REMOVED = message("“%(name)s” was removed.")
 NEW_CODES = message("Your new recovery codes work from now on; the old ones no longer do.")
+
+
+class OnlyOne(Exception):
+    """Without this factor only an operator could let the person in."""
 
 
 @need(Stage.IN)
@@ -106,9 +112,7 @@ async def added(request: Request) -> Response:
         problems["name"] = visit.say(BAD_NAME)
     if isinstance(new, NewFactor) and not problems:
         try:
-            kept = await desk.store.write(
-                keeping.keep, desk.config.node, visit.account, replace(new, name=name), desk.clock()
-            )
+            kept = await desk.store.write(keep, visit, replace(new, name=name))
         except NameTaken:
             problems["name"], status = visit.say(NAME_TAKEN), 409
         else:
@@ -148,7 +152,9 @@ async def remove(request: Request) -> Response:
     visit = visit_of(request)
     row, others = await _chosen(request)
     desk = visit.desk
-    if not await desk.store.write(keeping.remove, desk.config.node, visit.account, row, desk.clock()):
+    try:
+        await desk.store.write(take_away, visit, row)
+    except OnlyOne:
         return _changing(request, row, others, row.name, 409, {"remove": visit.say(LAST_ONE)})
     return await _done(visit, REMOVED, row.name)
 
@@ -214,6 +220,27 @@ async def _chosen(request: Request) -> tuple[FactorRow, bool]:
     if row is None:
         raise HTTPException(404)
     return row, len(rows) > 1
+
+
+def keep(c: Connection, visit: Visit, new: NewFactor) -> bool:
+    """As keeping.keep, and tell the person."""
+    account = visit.account
+    if not keeping.keep(c, visit.desk.config.node, account, new, visit.desk.clock()):
+        return False
+    if new.kind is FactorKind.RECOVERY_CODE:
+        arrival.inform(c, visit, account, Kind.RECOVERY_CODES_MADE)
+    else:
+        (row,) = (row for row in factors.of_account(c, account.id) if row.name == new.name)
+        facts = {"factor": row.kind.value, "name": row.name, "factor_id": str(row.id)}
+        arrival.inform(c, visit, account, Kind.FACTOR_ADDED, **facts)
+    return True
+
+
+def take_away(c: Connection, visit: Visit, row: FactorRow) -> None:
+    """As keeping.remove, and tell the person, on that phone if it is one. OnlyOne if there is no other."""
+    arrival.inform(c, visit, visit.account, Kind.FACTOR_REMOVED, factor=row.kind.value, name=row.name)
+    if not keeping.remove(c, visit.desk.config.node, visit.account, row, visit.desk.clock()):
+        raise OnlyOne
 
 
 def _methods(c: Connection, account_id: int) -> tuple[list[FactorRow], int]:

@@ -63,4 +63,13 @@ def last_times(c: Connection, account_ids: Collection[int]) -> dict[int, float]:
     return {row.account_id: row.time for row in c.execute(newest)}
 
 
+def networks(c: Connection, account_ids: Collection[int]) -> dict[int, set[str]]:
+    """Where each of these accounts signed in from; those that never did are missing."""
+    signed_in = (table.c.account_id.in_(list(account_ids)), table.c.outcome == Outcome.SIGNED_IN.value)
+    found: dict[int, set[str]] = {}
+    for row in c.execute(select(table.c.account_id, table.c.network).where(*signed_in).distinct()):
+        found.setdefault(row.account_id, set()).add(row.network)
+    return found
+
+
 _columns = [column for column in table.c if column.name != "id"]
