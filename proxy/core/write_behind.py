@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from proxy import logs
 from proxy.domain.audit import AuditEvent
 from proxy.domain.model import LastUse
+from proxy.notices import old_programs
 from proxy.store import app_passwords, audit, history
 from proxy.store.app_passwords import Use
 from proxy.store.errors import StoreUnavailable
@@ -114,7 +115,7 @@ class WriteBehind:
         if events:
             audit.append(c, self._node, events)
         if rows:
-            history.record(c, rows)
+            old_programs.tell_of_own(c, history.record(c, rows))
 
     async def _written(self, fn: Callable[[Connection, *Args], None], *args: *Args) -> bool:
         try:

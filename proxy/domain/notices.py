@@ -50,7 +50,7 @@ class Kind(StrEnum):
     OLD_PROGRAM = "old_program"
     """A program without a right app password. [reason, protocol, program, network, name (of the app password)]"""
     DIGEST = "digest"
-    """Once a week at most: what they were not told at once. [notices, tries, networks]"""
+    """Once a week at most: what they were not told at once. [notices, tries]"""
     FRAUD_REPORTED = "fraud_reported"
     """To admins. [account, address, agent, factor]"""
     NOT_ME = "not_me"
@@ -118,6 +118,11 @@ class Past:
     programs: frozenset[str] = frozenset()
 
 
+def is_own_fault(reason: Reason | str) -> bool:
+    """Whether a refusal is of the sort that a person is told of at once, if the program is theirs."""
+    return reason in _OWN_FAULT
+
+
 def is_their_own(past: Past, reason: Reason | str, network: str, program: str | None, tombstone: bool) -> bool:
     """Whether a program that was not let in looks like the account's own. `tombstone`: it sent an app password that
     once was good.
@@ -126,7 +131,7 @@ def is_their_own(past: Past, reason: Reason | str, network: str, program: str | 
     accounts: it counts beside a secret that was theirs, or from the neighbourhood of one of their networks (a phone's
     address changes within its provider's).
     """
-    if reason not in _OWN_FAULT:
+    if not is_own_fault(reason):
         return False
     if network in past.networks:
         return True

@@ -16,7 +16,7 @@ from proxy import logs
 from proxy.domain.audit import AuditEvent, Event
 from proxy.domain.model import Account
 from proxy.domain.notices import EVERY_WAY, KEEP_TRYING, Channel, Kind, retry_after
-from proxy.notices import web_push, words
+from proxy.notices import digest, web_push, words
 from proxy.notices.mailer import Mailer, Posted, Unsendable
 from proxy.notices.telling import Way, tell_admins, ways
 from proxy.notices.web_push import Sent
@@ -28,6 +28,8 @@ from proxy.store.threads import StoreThreads
 
 EVERY = 2.0
 """Seconds between two looks: "at once", as people see it."""
+DIGESTS_EVERY = 3600.0
+"""Seconds between two looks for digests that are due."""
 REST = 60.0
 """Seconds in which a mail server that took nothing is left alone."""
 A_ROUND = 50
@@ -62,6 +64,7 @@ class Outbox:
         self._speeches = speeches
         self._clock = clock
         self._failing = False
+        self._digest_at = 0.0
         self.use(None, None, node="", site="", host="")
 
     def use(self, mailer: Mailer | None, push: Push | None, *, node: str, site: str, host: str) -> None:
@@ -79,6 +82,9 @@ class Outbox:
         while True:
             try:
                 await self.deliver()
+                if self._mailer is not None and self._clock() >= self._digest_at:
+                    self._digest_at = self._clock() + DIGESTS_EVERY
+                    await digest.write_due(self._store, self._clock())
             except StoreUnavailable as error:
                 _log.error("nobody is told anything until the store can be used", reason=str(error))
                 await asyncio.sleep(REST)

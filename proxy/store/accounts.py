@@ -89,6 +89,11 @@ def by_ids(c: Connection, account_ids: Iterable[int]) -> dict[int, Account]:
     return found
 
 
+def ids_after(c: Connection, after: int, limit: int) -> list[int]:
+    """Ids of all accounts, for paging through them."""
+    return list(c.execute(select(table.c.id).where(table.c.id > after).order_by(table.c.id).limit(limit)).scalars())
+
+
 def admins(c: Connection) -> list[Account]:
     """The persons who look after the others, those disabled left out."""
     rows = c.execute(_accounts.where(table.c.admin, table.c.enabled, table.c.kind == AccountKind.PERSON.value)).all()

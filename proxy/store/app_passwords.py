@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -265,6 +265,14 @@ def unused_since(c: Connection, when: float, ids: Sequence[int] | None = None) -
     """Live ones last used, or else created, before `when`; by id. With `ids` (a few hundred) only those among them."""
     chosen = _unused_since if ids is None else _unused_since.where(table.c.id.in_(ids))
     return sorted((_record(row) for row in c.execute(chosen, {"when": when})), key=lambda record: record.id)
+
+
+def last_uses(c: Connection, account_ids: Collection[int]) -> list[tuple[int, str, str | None]]:
+    """Account, address and program of the last use of every app password of these accounts, tombstones too."""
+    used = select(table.c.account_id, table.c.used_address, table.c.used_program).where(
+        table.c.account_id.in_(list(account_ids)), table.c.used_address.is_not(None)
+    )
+    return [(row.account_id, row.used_address, row.used_program) for row in c.execute(used)]
 
 
 def record_uses(c: Connection, uses: Iterable[Use]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,12 +62,13 @@ _too_many = select(refusals.c.account_id).group_by(refusals.c.account_id).having
 _prune = delete(refusals).where(refusals.c.account_id == bindparam("id"), refusals.c.id.not_in(_newest))
 
 
-def record(c: Connection, rows: Iterable[RefusalRecord]) -> None:
-    """Add refusals, oldest first, merging like ones, and prune. Rows of accounts that are gone are dropped."""
+def record(c: Connection, rows: Iterable[RefusalRecord]) -> list[RefusalRecord]:
+    """Add refusals, oldest first, merging like ones, and prune. Rows of accounts that are gone are dropped. Returns
+    those that are like nothing of late."""
     chosen = _merged(rows)
     ids = {row.account_id for row in chosen}
     known = set(c.execute(select(accounts.c.id).where(accounts.c.id.in_(ids))).scalars())
-    merges, inserts = [], []
+    merges, inserts, new = [], [], []
     for row in chosen:
         if row.account_id not in known:
             continue
@@ -76,6 +77,7 @@ def record(c: Connection, rows: Iterable[RefusalRecord]) -> None:
             merges.append({"into": same.id, "at": max(row.time, same.time), "more": row.count})
         else:
             inserts.append(_values(row))
+            new.append(row)
     if merges:
         c.execute(_merge, merges)
     if inserts:
@@ -83,6 +85,7 @@ def record(c: Connection, rows: Iterable[RefusalRecord]) -> None:
         grown = {values["account_id"] for values in inserts}
         for account_id in c.execute(_too_many.where(refusals.c.account_id.in_(grown))).scalars():
             c.execute(_prune, {"id": account_id, "most": KEPT})
+    return new
 
 
 def _merged(rows: Iterable[RefusalRecord]) -> list[RefusalRecord]:
@@ -121,6 +124,12 @@ def _key(row: RefusalRecord) -> dict[str, object]:
 def last(c: Connection, account_id: int, limit: int = KEPT) -> list[RefusalRecord]:
     """The newest refusals of an account, the newest first."""
     return [_record(row) for row in c.execute(_last, {"id": account_id, "most": limit})]
+
+
+def refused_since(c: Connection, account_ids: Collection[int], when: float) -> set[int]:
+    """Which of these accounts have refusals that are newer than that."""
+    newer = (refusals.c.account_id.in_(list(account_ids)), refusals.c.time > when)
+    return set(c.execute(select(refusals.c.account_id).where(*newer).distinct()).scalars())
 
 
 def _values(row: RefusalRecord) -> dict[str, object]:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
 from proxy.domain.notices import Channel
 from proxy.store.schema import notices as table
@@ -102,13 +102,31 @@ def count_since(c: Connection, account_id: int, since: float, kinds: Collection[
         .where(table.c.channel != Channel.PAGE.value, table.c.kind.in_([str(kind) for kind in kinds]))
         .distinct()
     )
-    return c.execute(select(func.count()).select_from(told.subquery())).scalar_one()
+    return len(c.execute(told).all())
 
 
 def last(c: Connection, account_id: int, limit: int) -> list[Notice]:
     """The newest of an account, the newest first."""
     of_it = select(table).where(table.c.account_id == account_id)
     return [_notice(row) for row in c.execute(of_it.order_by(table.c.created.desc(), table.c.id.desc()).limit(limit))]
+
+
+def since(c: Connection, account_id: int, kind: str, when: float) -> list[Notice]:
+    """An account's of a kind that are newer than that, over whatever channel."""
+    of_it = (table.c.account_id == account_id, table.c.kind == str(kind), table.c.created > when)
+    return [_notice(row) for row in c.execute(select(table).where(*of_it).order_by(table.c.created))]
+
+
+def told_since(
+    c: Connection, account_ids: Collection[int], when: float, *, kind: str | None = None, channel: str | None = None
+) -> set[int]:
+    """Which of these accounts have one newer than that, of this kind, over this channel."""
+    newer = select(table.c.account_id).where(table.c.account_id.in_(list(account_ids)), table.c.created > when)
+    if kind is not None:
+        newer = newer.where(table.c.kind == str(kind))
+    if channel is not None:
+        newer = newer.where(table.c.channel == str(channel))
+    return set(c.execute(newer.distinct()).scalars())
 
 
 def by_id(c: Connection, account_id: int, notice_id: int) -> Notice | None:

@@ -63,7 +63,11 @@ from proxy.store.links import Purpose
         (lambda c: challenges.open_of(c, 1, 1.0), "(account_id=?)"),
         (lambda c: challenges.count_since(c, 1, FactorKind.PUSH, 1.0), "(account_id=? AND created>?)"),
         (lambda c: notices.due(c, 1.0), "ix_notices_due (due<?)"),
-        (lambda c: notices.count_since(c, 1, 1.0), "(account_id=? AND created>?)"),
+        (lambda c: notices.last(c, 1, 9), "(account_id=?)"),
+        (lambda c: notices.since(c, 1, "signed_in", 1.0), "(account_id=? AND created>?)"),
+        (lambda c: notices.told_since(c, [1], 1.0, channel="page"), "(account_id=? AND created>?)"),
+        (lambda c: history.refused_since(c, [1], 1.0), "(account_id=? AND time>?)"),
+        (lambda c: notices.count_since(c, 1, 1.0, ["signed_in"]), "(account_id=? AND created>?)"),
         (
             lambda c: history.record(c, [RefusalRecord(1, 1.0, Reason.REVOKED, Protocol.IMAP, "192.0.2.1/32")]),
             "INTEGER PRIMARY KEY",
