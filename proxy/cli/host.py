@@ -49,12 +49,15 @@ def init() -> None:
     """
     from proxy import keyfiles
     from proxy.backends import keys
+    from proxy.cli.sharing import SHARED_FOLDER
     from proxy.store.engine import rehearse_migration
 
     config = load_config(files=False)
     rehearse_migration()  # the owner may not be able to read what it imports
     become_owner(config.state_dir)
     try:
+        if config.portal.user is not None and config.state_dir.is_dir():
+            config.state_dir.chmod(SHARED_FOLDER)
         made = [keys.create(config.state_dir), keyfiles.create_portal_key(config.state_dir)]
     except OSError as error:
         raise Failure(f"{error.filename or config.state_dir} cannot be made: {error.strerror}") from None
@@ -81,7 +84,7 @@ def _migrate(config: Config) -> None:
 
     try:
         with closing(Store(config.store)) as store:
-            store.migrate()
+            store.migrate(shared=config.portal.user is not None)
             where = store.where
     except StoreUnavailable as error:
         raise Failure(str(error)) from None
@@ -101,10 +104,13 @@ def become_owner(directory: Path) -> None:
 def check() -> None:
     """Validate the configuration and the files it names. Starts nothing, contacts nobody."""
     from proxy.admin.exposure import exposures
+    from proxy.cli import sharing
 
     config = load_config(files=True)
     for warning in (*config.warnings, *exposures(config)):
         note(f"warning: {warning}")
+    for text, todo in sharing.problems(config):
+        note(f"warning: {text}; {todo}")
     if config.portal.mail is None:
         note("warning: portal.mail is missing: what people are told, they find on their history page only")
     click.echo(f"{config.path}: the configuration is valid")

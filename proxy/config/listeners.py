@@ -121,6 +121,7 @@ def read_portal(
         remember_days=here.get("remember_days", values.whole(0, 365), DEFAULT_REMEMBER_DAYS),
         mail=mail.read(here, private=private),
         password_url=here.get("password_url", values.portal_url, ""),
+        user=here.get("user", values.user, None),
         profile_signer=tls if signer is None else _pair(signer, certificates=certificates, keys=certificates),
     )
 

@@ -46,6 +46,7 @@ KEYS: Table[str, tuple[str, ...]] = {
         "password_url",
         "mail",
         "profile_signer",
+        "user",
     ),
     "portal.mail": ("from", "server", "tls", "ca", "insecure", "user", "password", "password_file"),
     "portal.tls": ("certificate", "key"),

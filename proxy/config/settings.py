@@ -111,6 +111,8 @@ class Portal:
     """Where people change account passwords that the directory keeps; empty: nowhere that they could be sent."""
     profile_signer: TlsPair | None = None
     """What signs profiles for Apple devices; None: they go out unsigned."""
+    user: str | None = None
+    """Whose the portal's process is, where that is another user than the core's; it shares the store by its group."""
 
 
 @dataclass(frozen=True, slots=True)

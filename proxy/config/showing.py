@@ -97,6 +97,8 @@ def _portal(config: Config, only_changed: bool) -> dict[str, Any]:
         ("enrolment", str(portal.enrolment), str(Enrolment.CODE)),
         ("remember_days", portal.remember_days, DEFAULT_REMEMBER_DAYS),
     )
+    if portal.user is not None:
+        tree["user"] = portal.user
     if portal.password_url:
         tree["password_url"] = portal.password_url
     if portal.mail is not None:

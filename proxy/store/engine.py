@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -75,14 +75,15 @@ class Store:
         with self._transaction("writing") as c:
             yield c
 
-    def migrate(self) -> None:
-        """Make the store if it is not there (mode 0600), and bring its schema to this version's."""
+    def migrate(self, *, shared: bool = False) -> None:
+        """Make the store if it is not there, and bring its schema to this version's. An SQLite file is its owner's
+        alone (mode 0600), or, `shared`, its group's as well (0660)."""
         from alembic.config import Config
         from alembic.runtime.environment import EnvironmentContext
         from alembic.util import CommandError
 
         scripts = _scripts()
-        self._create_file()
+        self._create_file(0o660 if shared else 0o600)
         with self._errors(), self._engine.connect().execution_options(sidegate_mode="writing") as c:
             # Alembic rebuilds tables on SQLite, and dropping the old one must not cascade. The pragma needs to be
             # outside the transaction, and what it no longer guards is checked before the commit.
@@ -184,19 +185,20 @@ class Store:
             )
         return found
 
-    def _create_file(self) -> None:
+    def _create_file(self, mode: int) -> None:
         if self._path is None:
             return
         try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode))
         except FileExistsError:
-            return
+            pass
         except OSError as error:
             raise StoreUnavailable(f"{self.where}: cannot be created: {error.strerror}: check its folder") from error
-        try:
-            os.fchmod(fd, 0o600)  # whatever the umask; SQLite gives -wal and -shm the same mode
-        finally:
-            os.close(fd)
+        with suppress(PermissionError):  # another's: `sidegate doctor` tells
+            os.chmod(self._path, mode)
+        for beside in ("-wal", "-shm"):  # made by SQLite with the mode of the file, and perhaps before it changed
+            with suppress(OSError):
+                _chmod(self._path + beside, mode)
 
     def _check_foreign_keys(self, c: Connection) -> None:
         if self._path is not None and c.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
@@ -233,6 +235,16 @@ class Store:
             c.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
         return engine
+
+
+def _chmod(path: str, mode: int) -> None:
+    """Not of what a link leads to: others may write in the folder. O_PATH, because to close any other descriptor would
+    release the locks that SQLite holds here."""
+    fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.chmod(f"/proc/self/fd/{fd}", mode)
+    finally:
+        os.close(fd)
 
 
 @cache

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from proxy.config import show
+from proxy.config import ConfigErrors, show
 from proxy.config.settings import Address, Enrolment, Portal, TlsPair
 from tests.config.mistakes import VALID, changed, loaded, mistakes
 
@@ -56,7 +56,7 @@ TABLE: list[tuple[str, str, list[str]]] = [
     (PORTAL, "{}", ['3:9: portal.url: is missing; write "https://login.example.org"']),
     (PORTAL, '"https://login.example.org"', [
         "3:9: portal: must be a mapping; write {url: …} (keys: url, listen, tls, name, forwarded_from,"
-        " trusted_networks, enrolment, remember_days, password_url, mail, profile_signer)"
+        " trusted_networks, enrolment, remember_days, password_url, mail, profile_signer, user)"
     ]),
     (PORTAL, '{url: "https://login.example.org", name: "a:b", remember_days: 366, enrolment: free}', [
         "3:50: portal.name: must be at most 64 printable characters without a colon",
@@ -239,3 +239,13 @@ def test_a_key_from_systemd(tmp_path: Path, pems: Path, monkeypatch: pytest.Monk
     credential.chmod(0o440)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert loaded(tmp_path, text, certificates=True).tls == (TlsPair(pems / "a.pem", credential),)
+
+
+def test_a_portal_with_a_user_of_its_own(tmp_path: Path) -> None:
+    url = 'url: "https://login.example.org"'
+    assert loaded(tmp_path, changed(PORTAL, f"{{{url}}}")).portal.user is None
+    own = loaded(tmp_path, changed(PORTAL, f"{{{url}, user: nobody}}"))
+    assert own.portal.user == "nobody"
+    assert "user: nobody" in show(own, only_changed=True)
+    with pytest.raises(ConfigErrors, match=r"portal\.user: is no user of this machine"):
+        loaded(tmp_path, changed(PORTAL, f"{{{url}, user: no one}}"))

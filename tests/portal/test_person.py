@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pwd
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,22 @@ def test_an_operator_may_call_every_route_but_that_of_persons(office: Office) ->
 def test_a_header_that_names_nobody_is_no_operator(office: Office, who: str) -> None:
     headers = {PERSON_HEADER: who.encode()} if not who.isascii() else {PERSON_HEADER: who}
     assert call(office, "GET", "/accounts", **headers)[0] in (400, 403)  # type: ignore[arg-type]
+
+
+def test_the_portals_own_user_is_no_operator(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every route, without the header and with it: a portal that is broken into administers nothing."""
+    office.desk.config = replace(office.desk.config, portal=replace(office.desk.config.portal, user="nobody"))
+    portal = f"uid:{pwd.getpwnam('nobody').pw_uid}"
+    for method, path in sorted(routes(office)):
+        body = BODIES.get((method, path))
+        status, answer = call(office, method, filled(path), body, peer=portal)
+        assert (status, answer["error"]["code"]) == (403, "forbidden"), (method, path)
+        status, _ = call(office, method, filled(path), body, peer=portal, **{PERSON_HEADER: str(ALICE)})
+        assert (status in (200, 201)) == ((method, path) in OF_PERSONS), (method, path)
+    assert call(office, "GET", "/accounts")[0] == 200
+    # All under one user, as in small sites: who runs the core administers it.
+    monkeypatch.setattr("os.geteuid", lambda: pwd.getpwnam("nobody").pw_uid)
+    assert call(office, "GET", "/accounts", peer=portal)[0] == 200
 
 
 @pytest.mark.parametrize("who", [INFO, PRINTER, 99])

@@ -6,7 +6,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -94,6 +94,36 @@ def test_it_can_be_used_again_after_close(store: Store) -> None:
 
 def sqlite(path: Path) -> Store:
     return Store(f"sqlite:{path}")
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+def test_the_files_are_the_groups_where_they_are_shared(tmp_path: Path) -> None:
+    """Each of them, also those that SQLite makes, under whatever umask; and back again."""
+    before = os.umask(0o077)
+    try:
+        store = sqlite(tmp_path / "a.db")
+        store.migrate()
+        with store.writing() as c:
+            rows.account(c)
+        assert modes(tmp_path) == {"a.db": 0o600, "a.db-wal": 0o600, "a.db-shm": 0o600}
+        store.migrate(shared=True)  # files are there already, as after a crash
+        assert modes(tmp_path) == {"a.db": 0o660, "a.db-wal": 0o660, "a.db-shm": 0o660}
+        store.close()
+        assert modes(tmp_path) == {"a.db": 0o660}
+        with store.writing() as c:
+            rows.account(c, "bob")
+        assert modes(tmp_path) == {"a.db": 0o660, "a.db-wal": 0o660, "a.db-shm": 0o660}
+        store.close()
+        (tmp_path / "key").touch(0o600)
+        (tmp_path / "a.db-wal").symlink_to(tmp_path / "key")
+        with suppress(StoreUnavailable):
+            store.migrate(shared=True)
+        assert modes(tmp_path)["key"] == 0o600, "a link that somebody of the group has put there"
+    finally:
+        os.umask(before)
 
 
 def test_the_files_are_for_their_owner_only_whatever_the_umask(tmp_path: Path) -> None:

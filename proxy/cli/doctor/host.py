@@ -10,6 +10,7 @@ from pathlib import Path
 import proxy
 from proxy import keyfiles
 from proxy.backends.keys import load
+from proxy.cli import sharing
 from proxy.cli.base import Failure
 from proxy.cli.client import Client
 from proxy.cli.doctor.finding import Finding, State
@@ -67,6 +68,8 @@ def store(config: Config) -> Iterator[Finding]:
         yield Finding("store", State.FAILED, str(error))
     else:
         yield Finding("store", State.OK, "it opens and its schema is this version's")
+    for text, todo in sharing.problems(config):
+        yield Finding("store", State.FAILED, text, todo)
 
 
 def core(config: Config) -> Iterator[Finding]:

@@ -1,17 +1,20 @@
 """Who asks over admin.sock, and what they may ask.
 
-The kernel says which user of the host is at the other end; so that the audit can say which operator it was. The portal,
-which is one of them, asks in the name of a person: that header takes rights away and gives none.
+The kernel says which user of the host is at the other end; so that the audit can say which operator it was. The portal
+asks in the name of a person: that header takes rights away and gives none. Where it has a user of its own
+(`portal.user`), that user is no operator, and may ask nothing without the header.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 import re
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from functools import wraps
+from functools import cache, wraps
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -74,10 +77,18 @@ async def _actor(request: Request) -> Actor:
         return await _person(request, request.headers[PERSON_HEADER])
     host = request.client.host if request.client is not None else ""
     uid = host.removeprefix(_PREFIX) if host.startswith(_PREFIX) else "?"
+    portal = desk_of(request).config.portal.user
+    if portal is not None and uid == str(_uid(portal)) != str(os.geteuid()):
+        raise Forbidden("the portal asks in the name of a person, and of nobody else")
     sudo = request.headers.get(SUDO_HEADER, "")
     if uid == "0" and re.fullmatch(r"[0-9]{1,10}", sudo):
         return Actor(f"operator:0(sudo:{sudo})")
     return Actor(f"operator:{uid}")
+
+
+@cache
+def _uid(user: str) -> int:
+    return pwd.getpwnam(user).pw_uid
 
 
 async def _person(request: Request, written: str) -> Actor:
