@@ -87,6 +87,7 @@ TESTED_THROUGH: dict[str, str] = {
     "portal/api": "portal/test_api.py",
     "portal/arrival.py": "portal/test_sign_in.py",
     "portal/desk.py": "portal/test_web.py",
+    "portal/senders.py": "portal/test_web.py",
     "portal/templating.py": "portal/test_texts.py",
     "portal/waiting.py": "portal/test_sign_in.py",
     "portal/app_password_form.py": "portal/test_app_passwords.py",

@@ -59,7 +59,7 @@ async def new(request: Request) -> Response:
     return _form(request, offer, choice)
 
 
-@need(Stage.IN)
+@need(Stage.IN, keep=True)
 async def create(request: Request) -> Response:
     visit = visit_of(request)
     choice = forms.read(await form_of(request), visit.account.address)
@@ -108,10 +108,11 @@ async def created(request: Request) -> Response:
 @need(Stage.IN)
 async def rename_form(request: Request) -> Response:
     row = await _live(request)
-    return render(request, "app_passwords_rename.html", row=row, typed=row.name, problems={})
+    typed = request.query_params.get("name", row.name)[:MAX_NAME]
+    return render(request, "app_passwords_rename.html", row=row, typed=typed, problems={})
 
 
-@need(Stage.IN)
+@need(Stage.IN, keep=True)
 async def rename(request: Request) -> Response:
     visit, row = visit_of(request), await _live(request)
     name = (await form_of(request)).get("name", "").strip()
@@ -137,7 +138,7 @@ async def revoke_form(request: Request) -> Response:
     return render(request, "app_passwords_revoke.html", row=row, stop=None)
 
 
-@need(Stage.IN)
+@need(Stage.IN, back="/app-passwords/{id}/revoke")
 async def revoke(request: Request) -> Response:
     visit = visit_of(request)
     row = await _row(request)

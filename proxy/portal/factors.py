@@ -24,7 +24,7 @@ from proxy.portal.agents import agent_name
 from proxy.portal.factor_texts import KINDS
 from proxy.portal.moments import tell
 from proxy.portal.texts import message
-from proxy.portal.web import Visit, form_of, need, redirect, render, visit_of
+from proxy.portal.web import Visit, challenge, form_of, need, redirect, render, visit_of
 from proxy.store import codes, factors, portal_sessions
 from proxy.store.errors import NameTaken
 
@@ -94,9 +94,10 @@ async def add(request: Request) -> Response:
     return await _ask(request, kind, begun, begun.notes.get("name", ""))
 
 
-@need(Stage.IN, fresh=True, back="/factors")
+@need(Stage.IN, back="/factors/add/{kind}")
 async def added(request: Request) -> Response:
-    """POST /factors/add/KIND"""
+    """POST /factors/add/KIND. The factor had to be fresh when its page was opened; who then takes ten minutes to find
+    their way about an app is not sent away with a key that they have scanned (WCAG 2.2.1)."""
     visit, kind, form = visit_of(request), _kind(request), await form_of(request)
     desk = visit.desk
     # Taken, not read: what a challenge is answered with counts once, whatever it comes to.
@@ -119,6 +120,8 @@ async def added(request: Request) -> Response:
             if kept:
                 return await _done(visit, NEW_CODES if kind is FactorKind.RECOVERY_CODE else ADDED, name)
             problems["answer"], status = visit.say(TOO_MANY), 409
+    if not visit.fresh:  # what the page shows is not for whoever finds the session
+        return challenge(f"/factors/add/{kind}")
     again = await desk.factors[kind].resume_registration(visit.account, waiting)
     return await _ask(request, kind, again, name, status, problems)
 
@@ -127,10 +130,10 @@ async def added(request: Request) -> Response:
 async def change(request: Request) -> Response:
     """GET /factors/ID"""
     row, others = await _chosen(request)
-    return _changing(request, row, others, row.name)
+    return _changing(request, row, others, request.query_params.get("name", row.name)[:MAX_NAME])
 
 
-@need(Stage.IN, fresh=True, back="/factors")
+@need(Stage.IN, fresh=True, back="/factors/{id}", keep=True)
 async def rename(request: Request) -> Response:
     """POST /factors/ID/rename"""
     visit, form = visit_of(request), await form_of(request)
@@ -146,7 +149,7 @@ async def rename(request: Request) -> Response:
     return await _done(visit, RENAMED, name)
 
 
-@need(Stage.IN, fresh=True, back="/factors")
+@need(Stage.IN, fresh=True, back="/factors/{id}")
 async def remove(request: Request) -> Response:
     """POST /factors/ID/remove"""
     visit = visit_of(request)

@@ -30,6 +30,7 @@ from proxy.portal import (
     sessions,
     setup,
     sign_in,
+    staying,
 )
 from proxy.portal.core_client import CoreUnavailable
 from proxy.portal.desk import PortalDesk
@@ -72,6 +73,7 @@ def make_pages(desk: PortalDesk) -> ASGIApp:
         *sign_in.ROUTES,
         *passkey_sign_in.ROUTES,
         *challenge.ROUTES,
+        *staying.ROUTES,
         *enrolment.ROUTES,
         *account.ROUTES,
         *factors.ROUTES,

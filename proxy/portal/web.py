@@ -6,7 +6,7 @@
         return render(request, "name.html", …)      or      return redirect("/somewhere")
 
 Anybody who is not at the stage that a page needs is sent to where they have to go on. Sessions are rows in the store;
-the cookie is a random token, another one after each step. Changes must come from our own pages (`_from_elsewhere`).
+the cookie is a random token, another one after each step. Changes must come from our own pages (senders.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import TYPE_CHECKING, cast
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 from starlette.datastructures import ImmutableMultiDict
 from starlette.exceptions import HTTPException
@@ -25,10 +25,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from proxy.domain import tokens
 from proxy.domain.model import Account
-from proxy.domain.networks import parse_address
-from proxy.domain.sign_in import LIFE, Stage, is_fresh
+from proxy.domain.sign_in import IDLE, LIFE, Stage, is_fresh
 from proxy.portal import texts
 from proxy.portal.desk import PortalDesk, desk_of
+from proxy.portal.senders import address_of, from_elsewhere
 from proxy.portal.templating import template
 from proxy.portal.texts import LANGUAGES, Texts
 from proxy.store import accounts, people, portal_sessions
@@ -112,6 +112,11 @@ class Visit:
         """Whether they are in one of portal.trusted_networks."""
         return self.address in self.desk.trusted
 
+    @property
+    def left(self) -> int:
+        """Seconds until the session ends if nothing happens in it."""
+        return int(min(self.session.seen + IDLE, self.session.expires) - self.desk.clock())
+
     def say(self, text: str, **values: object) -> str:
         """A message in their language."""
         return self.texts.say(text, **values)
@@ -165,6 +170,12 @@ class Visit:
         )
         self._go_on(token, session, self.account, self.person)
 
+    async def stay(self) -> None:
+        """Note that the session is used: it does not end for idling now."""
+        session, account, person = replace(self.session, seen=self.desk.clock()), self.account, self.person
+        await self.desk.store.write(portal_sessions.touch, session.token_hash, session.seen)
+        self.loaded = session, account, person
+
     def end(self) -> None:
         """The browser forgets the session."""
         self._cookies[_session_cookie(self.desk)] = ("", 0)
@@ -198,11 +209,12 @@ def visit_of(request: Request) -> Visit:
 
 
 def need(
-    *stages: Stage, fresh: bool = False, back: str | None = None, changing: bool = False
+    *stages: Stage, fresh: bool = False, back: str | None = None, keep: bool = False, changing: bool = False
 ) -> Callable[[Handler], Handler]:
     """Pages for people at these stages.
 
-    `fresh`: and who has proven a factor in the last minutes; `back` is where they come back to after that, if not here.
+    `fresh`: and who has proven a factor in the last minutes; `back` is where they come back to after that, or after a
+    sign-in that was due, if not here. `keep`: with what they typed in the query; there must be no secret among it.
     `changing`: also for those who must change their account password before anything else.
     """
 
@@ -211,15 +223,13 @@ def need(
         async def guarded(request: Request) -> Response:
             visit = await _begin(request)
             if visit.stage is None:
-                here = (
-                    f"?next={quote(visit.path)}" if request.method == "GET" and visit.path != "/app-passwords" else ""
-                )
-                return visit.answer(redirect(f"/sign-in{here}"))
+                here = await _here(request, back, keep)
+                return visit.answer(redirect(f"/sign-in?next={quote(here)}" if here else "/sign-in"))
             must_change = visit.stage is Stage.IN and visit.person.must_change and not changing
             if visit.stage not in stages or must_change:
                 return visit.answer(redirect(visit.goal()))
             if fresh and not visit.fresh:
-                return visit.answer(challenge(back or visit.path))
+                return visit.answer(challenge(await _here(request, back, keep)))
             try:
                 return visit.answer(await handler(request))
             except Overtaken:
@@ -302,12 +312,20 @@ def new_token(desk: PortalDesk) -> str:
     return tokens.written(desk.token(tokens.BYTES)).reveal()
 
 
+async def _here(request: Request, back: str | None, keep: bool) -> str:
+    """Where somebody comes back to; nothing where that goes without saying, or is no page."""
+    path = visit_of(request).path if back is None else back.format(**request.path_params)
+    if request.method != "GET" and keep:
+        return f"{path}?{urlencode((await form_of(request)).multi_items())}"
+    return path if path != "/app-passwords" and (request.method == "GET" or back is not None) else ""
+
+
 async def _begin(request: Request) -> Visit:
     """Who asks. HTTPException 403 for a change that another site wants."""
     desk = desk_of(request)
     visit = make_visit(request)
     request.state.visit = visit
-    if request.method not in ("GET", "HEAD") and _from_elsewhere(request, desk):
+    if request.method not in ("GET", "HEAD") and from_elsewhere(request, desk):
         raise HTTPException(403, "sent from another site")
     token = request.cookies.get(_session_cookie(desk))
     if token:
@@ -318,7 +336,7 @@ async def _begin(request: Request) -> Visit:
         else:
             _prefer(visit, request)
             if now - visit.session.seen >= TOUCHED_AFTER:
-                await desk.store.write(portal_sessions.touch, visit.session.token_hash, now)
+                await visit.stay()
     return visit
 
 
@@ -333,7 +351,7 @@ def make_visit(request: Request) -> Visit:
     return Visit(
         desk=desk,
         path=path or "/",
-        address=_address(request, desk),
+        address=address_of(request, desk),
         agent="".join(c for c in request.headers.get("user-agent", "")[:MAX_AGENT] if c.isprintable()),
         texts=desk.texts[language],
         device_tokens=[one for one in request.cookies.get(_device_cookie(desk), "").split(".") if one][:MAX_DEVICES],
@@ -353,30 +371,6 @@ def _load(c: Connection, token_hash: bytes, now: float) -> tuple[PortalSession, 
     if session is None or account is None or not account.enabled:
         return None
     return session, account, people.by_id(c, account.id)
-
-
-def _from_elsewhere(request: Request, desk: PortalDesk) -> bool:
-    """Whether no browser says that one of our own pages sends this (Fetch Metadata; Origin where that is missing).
-
-    What says neither is refused, too: every browser that has been supported since 2020 sends Origin with a POST, and an
-    intermediary that strips both would strip what the check rests on. The cookies are SameSite=Strict besides.
-    """
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    return request.headers.get("origin") != desk.origin
-
-
-def _address(request: Request, desk: PortalDesk) -> str:
-    """The client's address: the peer's, or the last one in X-Forwarded-For where the peer is a listed web server."""
-    peer = request.client.host if request.client is not None else ""
-    named = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip() if peer in desk.forwarded_from else ""
-    for address in (named, peer):
-        try:
-            return str(parse_address(address))
-        except ValueError:
-            continue
-    return "0.0.0.0"  # noqa: S104 - a unix socket, or a test: nobody in particular
 
 
 def _session_cookie(desk: PortalDesk) -> str:

@@ -52,13 +52,14 @@ GET  /enrol/{kind}               sign-in   challenge enrol     factors   factors
 POST /enrol/{kind}               sign-in   challenge enrol     factors   factors   password  sign-in   factors
 GET  /factors                    sign-in   challenge enrol     200       200       password  sign-in   200
 GET  /factors/add/{kind}         sign-in   challenge enrol     challenge 200       password  sign-in   200
-POST /factors/add/{kind}         sign-in   challenge enrol     challenge add       password  sign-in   add
+POST /factors/add/{kind}         sign-in   challenge enrol     add       add       password  sign-in   add
 GET  /factors/{id:int}           sign-in   challenge enrol     challenge 200       password  sign-in   404
 POST /factors/{id:int}/remove    sign-in   challenge enrol     challenge factors   password  sign-in   404
 POST /factors/{id:int}/rename    sign-in   challenge enrol     challenge factors   password  sign-in   404
 GET  /history                    sign-in   challenge enrol     200       200       password  sign-in   200
 GET  /sessions                   sign-in   challenge enrol     200       200       password  sign-in   200
 POST /sessions/cut               sign-in   challenge enrol     200       200       password  sign-in   200
+POST /stay                       sign-in   200       200       200       200       200       sign-in   200
 
 GET  /                                            everybody 200
 GET  /healthz                                     everybody 200
@@ -251,12 +252,12 @@ def test_nothing_is_changed_from_another_site(site: Site, sent: dict[str, str]) 
 
 def test_no_other_method_is_answered(site: Site) -> None:
     browser, it = at(site, "fresh")
-    every = table()
+    every, ours = table(), {"origin": site.desk.origin}
     for path in {path for _, path in every}:
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - {
             one for one, other in every if other == path
         }:
-            assert browser.request(method, filled(path, it)).status_code in (404, 405), (method, path)
+            assert browser.request(method, filled(path, it), ours).status_code in (404, 405), (method, path)
     assert intact(site, it)
 
 

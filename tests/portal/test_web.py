@@ -241,7 +241,7 @@ def test_what_is_no_form_of_ours_is_refused_with_a_page(site: Site, content: byt
     answer = site.browser().request("POST", "/sign-in", content=content, headers=headers)
     assert answer.status_code == status
     if status != 303:
-        assert "<h1>" in answer.text
+        assert "<h1" in answer.text
 
 
 @pytest.mark.parametrize("path", ["/", "/history", "/app-passwords/12/created", "/a?b=c&d=%20e"])
