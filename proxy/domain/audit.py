@@ -64,6 +64,8 @@ class Event(StrEnum):
     DEVICE_REMEMBERED = "device_remembered"
     DEVICE_REMOVED = "device_removed"
     FRAUD_REPORTED = "fraud_reported"
+    NOT_ME = "not_me"
+    """A person said so of what they were told, and it was undone; `reason` is its kind."""
     NOTICE_FAILED = "notice_failed"
     """A person could not be told something; `detail` says over which channel, and why."""
     ERASED = "erased"

@@ -1,8 +1,9 @@
-"""/history: sign-ins here, and programs that were not let in, in plain words."""
+"""/history: what the person was told, sign-ins here, and programs that were not let in, in plain words."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
@@ -10,21 +11,26 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from proxy.domain.factor_kinds import FactorKind
+from proxy.domain.notices import Channel
 from proxy.domain.sign_in import Outcome, Stage
+from proxy.notices import words
 from proxy.portal.agents import agent_name
 from proxy.portal.app_password_rows import host
 from proxy.portal.factor_texts import KINDS
 from proxy.portal.moments import Moment, tell
+from proxy.portal.not_me import may_say
 from proxy.portal.refusals import explain
 from proxy.portal.texts import message
 from proxy.portal.web import Visit, need, render, visit_of
-from proxy.store import app_passwords, history, sign_ins
+from proxy.store import app_passwords, history, notices, sign_ins
 from proxy.store.history import RefusalRecord
+from proxy.store.notices import Notice
 from proxy.store.sign_ins import SignIn
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+NOTICES_SHOWN = 40
 SHOWN = 60
 """Rows of each kind: a page stays small."""
 
@@ -36,6 +42,32 @@ OUTCOMES = {
     Outcome.FRAUD: message("Not let in: you reported it as fraud"),
 }
 _OTHER = message("Something else happened")
+
+
+TOLD = {
+    Channel.PUSH: message("told on your phone"),
+    Channel.RECOVERY: message("told by mail to %(address)s"),
+    Channel.MAILBOX: message("told by mail to %(address)s"),
+    Channel.PAGE: message("told here only"),
+}
+WAITS = message("waits to be sent to %(address)s")
+WAITS_FOR_PHONE = message("waits to be sent to your phone")
+FAILED = message("could not be sent")
+
+
+@dataclass(frozen=True, slots=True)
+class ToldRow:
+    """A notice, over however many channels."""
+
+    id: int
+    time: Moment
+    title: str
+    happened: str
+    details: list[tuple[str, str]]
+    told: list[str]
+    """How, or how not."""
+    not_me: bool
+    """Whether it can be undone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +103,11 @@ class RefusalRow:
 @need(Stage.IN)
 async def page(request: Request) -> Response:
     visit = visit_of(request)
-    tries, refused, names = await visit.desk.store.read(_read, visit.account.id)
+    tries, refused, names, told = await visit.desk.store.read(_read, visit.account.id)
     return render(
         request,
         "history.html",
+        told=[_told(visit, list(alike)) for _, alike in groupby(told, key=lambda one: (one.created, one.kind))],
         sign_ins=[_sign_in(visit, one) for one in tries],
         refusals=[_refusal(visit, one, names) for one in refused],
     )
@@ -83,11 +116,33 @@ async def page(request: Request) -> Response:
 ROUTES = [Route("/history", page)]
 
 
-def _read(c: Connection, account_id: int) -> tuple[list[SignIn], list[RefusalRecord], dict[int, str]]:
-    """The newest of both kinds, and the names of the app passwords they are about."""
+def _read(c: Connection, account_id: int) -> tuple[list[SignIn], list[RefusalRecord], dict[int, str], list[Notice]]:
+    """The newest of all kinds, and the names of the app passwords that refusals are about."""
     refused = history.last(c, account_id, SHOWN)
     about = app_passwords.by_ids(c, (row.app_password_id for row in refused if row.app_password_id is not None))
-    return sign_ins.last(c, account_id, SHOWN), refused, {record.id: record.name for record in about.values()}
+    names = {record.id: record.name for record in about.values()}
+    return sign_ins.last(c, account_id, SHOWN), refused, names, notices.last(c, account_id, NOTICES_SHOWN)
+
+
+def _told(visit: Visit, alike: list[Notice]) -> ToldRow:
+    first = alike[-1]
+    return ToldRow(
+        id=first.id,
+        time=tell(visit.texts, visit.desk.clock(), first.created),
+        title=words.title(visit.texts, first.kind, first.text),
+        happened=words.happened(visit.texts, first.kind, first.text),
+        details=words.details(visit.texts, first.kind, first.text),
+        told=[_how(visit, one) for one in reversed(alike)],
+        not_me=may_say(first, visit.session.device_id),
+    )
+
+
+def _how(visit: Visit, notice: Notice) -> str:
+    if notice.channel == Channel.PAGE:
+        return visit.say(FAILED if notice.tries else TOLD[Channel.PAGE])
+    if notice.channel == Channel.PUSH:
+        return visit.say(TOLD[Channel.PUSH] if notice.sent is not None else WAITS_FOR_PHONE)
+    return visit.say(TOLD[Channel.MAILBOX] if notice.sent is not None else WAITS, address=notice.recipient)
 
 
 def _sign_in(visit: Visit, row: SignIn) -> SignInRow:

@@ -26,6 +26,7 @@ from proxy.portal import (
     enrolment,
     factors,
     history,
+    not_me,
     passkey_sign_in,
     sessions,
     setup,
@@ -83,6 +84,7 @@ def make_pages(desk: PortalDesk) -> ASGIApp:
         *sessions.ROUTES,
         *devices.ROUTES,
         *history.ROUTES,
+        *not_me.ROUTES,
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     # No redirects to add a slash: they would be made from the Host header, which is the asker's.
