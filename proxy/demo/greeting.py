@@ -100,6 +100,7 @@ sidegate demo: everything runs on this machine, for you alone. Stop it with Ctrl
 
 Accounts; an account password opens nothing here, a person signs in with it at the portal:
 {people}
+What they should know (a new sign-in, app password or sign-in method) comes as mail into these inboxes, from the portal.
 
 App password "{curl.name}" of {curl.account}:
   {curl.secret}
@@ -110,11 +111,11 @@ Paste these into another terminal.
 
 curl -s {login} '{imaps}/INBOX;MAILINDEX=[1-3]'
 
-2. Send a mail, then read it as number 4:
+2. Send a mail, then read the newest one:
 
 printf '{mail}' | curl -s {login} {smtps}/laptop {envelope} -T -
 
-curl -s {login} '{imaps}/INBOX;MAILINDEX=4'
+curl -s {login} '{imaps}/INBOX;MAILINDEX=*'
 
 3. Try the same with the account password, and see what a mail program is told:
 

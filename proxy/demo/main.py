@@ -18,9 +18,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from proxy.config import load
 from proxy.demo.greeting import DemoAccount, Minted, facts, greeting
 from proxy.demo.layout import MASTER_USER, Layout, lay_out
 from proxy.demo.ports import hold, listening
+from proxy.store import notices
+from proxy.store.engine import Store
 
 ACCOUNTS = (
     DemoAccount("alice@example.org", "Alice", "alice-account-password"),
@@ -28,6 +31,8 @@ ACCOUNTS = (
 )
 START_WITHIN = 90.0
 """Seconds; a busy machine takes its time over imports."""
+TOLD_WITHIN = 10
+"""Seconds; without those mails the demo is a demo as well."""
 STOP_WITHIN = 15.0
 NOTIFY_SOCKET = "notify.sock"
 SOCKET_PATH_BYTES = 107
@@ -103,6 +108,7 @@ def _demo(root: Path, ready_file: Path | None, cleanup: contextlib.ExitStack, *,
         _wait_for(ready, layout)
         supervisor = _start_supervisor(layout, sockets, cleanup)
     curl, phone = _prepare(layout)
+    _wait_until_told(layout)
     print(greeting(layout, ports, ACCOUNTS, curl, phone, kept=kept), flush=True)
     if ready_file is not None:
         _write_whole(ready_file, json.dumps(facts(layout, ports, ACCOUNTS, curl), indent=2) + "\n")
@@ -211,6 +217,17 @@ def _prepare(layout: Layout) -> tuple[Minted, Minted]:
         return Minted(alice, name, made["secret"])
 
     return mint("curl", "imap", "smtp", "ldap"), mint("phone")
+
+
+def _wait_until_told(layout: Layout) -> None:
+    """Until the mails about these app passwords are in their inboxes: who counts mails counts from there."""
+    store = Store(load(layout.config, certificates=False, secrets=False, directory=False).store)
+    with contextlib.closing(store):
+        for _ in range(TOLD_WITHIN * 10):
+            with store.reading() as c:
+                if not notices.due(c, time.time() + 86400, 1):
+                    return
+            time.sleep(0.1)
 
 
 def _write_whole(path: Path, text: str) -> None:

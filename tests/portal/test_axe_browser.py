@@ -21,13 +21,15 @@ from proxy.directory import Checked
 from proxy.domain import tokens
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Account, MfaState
+from proxy.domain.notices import Kind
 from proxy.domain.sign_in import Outcome, Stage
 from proxy.domain.verdicts import Reason
 from proxy.factors import NewFactor
 from proxy.factors.keeping import keep
+from proxy.notices.telling import tell
 from proxy.portal import discovery
 from proxy.portal.core_client import CoreClient
-from proxy.store import devices, factors, history, links, people, sign_ins
+from proxy.store import devices, factors, history, links, notices, people, sign_ins
 from proxy.store.history import RefusalRecord
 from proxy.store.links import Purpose
 from proxy.store.sign_ins import SignIn
@@ -234,7 +236,16 @@ def with_devices_and_history(walk: Walk) -> None:
     walk.be(account)
     walk.get("/devices")
     walk.post("/devices/forget", "forgotten", status=200, id=str(other.id))
+    for kind in Kind:
+        facts = {"name": "Phone", "agent": "Firefox (Linux)", "address": "192.0.2.1", "factor": "totp"}
+        facts["app_password_id"] = "1"
+        site.write(tell, account, kind, facts, now)
     walk.get("/history")
+    told = {one.kind: one.id for one in site.read(notices.last, account.id, 99)}
+    walk.get(f"/history/not-me/{told['app_password_created']}")
+    with walk.without("core", CoreClient(Path("/nowhere"))):
+        walk.post(f"/history/not-me/{told['app_password_created']}", "503", status=503)
+    walk.post(f"/history/not-me/{told['account_password_changed']}", "undone", status=200)
 
 
 def with_factors(walk: Walk) -> None:
