@@ -142,6 +142,7 @@ class _Portal:
                 clock=time.time,
                 token=secrets.token_bytes,
                 texts=self._texts,
+                mailer=mailer,
             )
         )
 

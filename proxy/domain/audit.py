@@ -61,6 +61,7 @@ class Event(StrEnum):
     RECOVERY_CODE_USED = "recovery_code_used"
     PASSKEY_COUNTER_WENT_BACK = "passkey_counter_went_back"
     """A right signature with a counter that was used before: there may be a copy of the passkey. It was refused."""
+    RECOVERY_ADDRESS_CHANGED = "recovery_address_changed"
     DEVICE_REMEMBERED = "device_remembered"
     DEVICE_REMOVED = "device_removed"
     FRAUD_REPORTED = "fraud_reported"

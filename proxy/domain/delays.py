@@ -37,6 +37,7 @@ class Step(StrEnum):
     PASSWORD = "password"
     FACTOR = "factor"
     ENROLMENT_CODE = "enrolment_code"
+    RECOVERY_ADDRESS = "recovery_address"
 
 
 class _Of(StrEnum):

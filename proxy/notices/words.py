@@ -175,6 +175,12 @@ _FACTORS: dict[str, str] = {
     FactorKind.CALL: message("Phone call"),
     FactorKind.RECOVERY_CODE: message("Recovery code"),
 }
+_CODE_TITLE = message("Your code")
+_CODE = message(
+    "Somebody, most likely you, wants to be told at this address what they should know about the account %(account)s. "
+    "To confirm it, type this code in at the portal within an hour:"
+)
+_CODE_TODO = message("If that was not you, do nothing: without the code nothing is sent here.")
 _WHEN = message("When")
 _ACCOUNT = message("Account")
 _BY_OPERATOR = message("your administrator")
@@ -244,6 +250,14 @@ def mail(
         paragraphs.append(textwrap.fill(speech.translate(words.todo) % Facts(), WIDTH))
     paragraphs += ["-- \n" + textwrap.fill(f"{site}. {speech.translate(_FOOT)}", WIDTH), ""]
     return f"{title(speech, kind, facts)} – {site}", "\n\n".join(paragraphs[:-1]) + "\n"
+
+
+def code_mail(speech: Speech, code: str, *, account: str, site: str) -> tuple[str, str]:
+    """Subject and body of the mail that proves a recovery address."""
+    facts = Facts(account=account, code=code)
+    text = [textwrap.fill(speech.translate(part) % facts, WIDTH) for part in (_CODE, _CODE_TODO)]
+    foot = "-- \n" + textwrap.fill(f"{site}. {speech.translate(_FOOT)}", WIDTH)
+    return f"{speech.translate(_CODE_TITLE)} – {site}", "\n\n".join([text[0], f"    {code}", text[1], foot]) + "\n"
 
 
 def _words(kind: str, facts: Mapping[str, str]) -> Words:

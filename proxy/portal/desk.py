@@ -15,6 +15,7 @@ from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.networks import NetworkSet
 from proxy.factors import Factor
 from proxy.factors.sealing import Sealer
+from proxy.notices.mailer import Mailer
 from proxy.portal.core_client import CoreClient
 from proxy.portal.texts import Texts
 from proxy.store.threads import StoreThreads
@@ -38,6 +39,8 @@ class PortalDesk:
     """That many random bytes."""
     texts: Mapping[str, Texts]
     """By language."""
+    mailer: Mailer | None = None
+    """None: no mail is sent."""
     base: str = field(init=False)
     """The path of portal.url, without a slash at its end."""
     origin: str = field(init=False)

@@ -28,6 +28,7 @@ from proxy.portal import (
     history,
     not_me,
     passkey_sign_in,
+    recovery_address,
     sessions,
     setup,
     sign_in,
@@ -85,6 +86,7 @@ def make_pages(desk: PortalDesk) -> ASGIApp:
         *devices.ROUTES,
         *history.ROUTES,
         *not_me.ROUTES,
+        *recovery_address.ROUTES,
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
     # No redirects to add a slash: they would be made from the Host header, which is the asker's.

@@ -18,6 +18,8 @@ class Purpose(StrEnum):
     MOBILECONFIG = "mobileconfig"
     APP_PASSWORD = "app_password"
     """The page that shows a new one."""
+    RECOVERY_ADDRESS = "recovery_address"
+    """A code that proves one, sent there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,13 @@ def add(
 def find(c: Connection, token_hash: bytes, now: float, purpose: Purpose) -> Link | None:
     """The link of a token, if it still works for this; it stays good (mail scanners open links, people come back)."""
     row = c.execute(_find, {"hash": token_hash, "what": purpose.value, "now": now}).first()
+    return None if row is None else _link(row)
+
+
+def newest(c: Connection, account_id: int, now: float, purpose: Purpose) -> Link | None:
+    """The account's newest for this that still works."""
+    still = (table.c.account_id == account_id, table.c.purpose == purpose.value, table.c.used.is_(None))
+    row = c.execute(select(table).where(*still, table.c.expires > now).order_by(table.c.created.desc())).first()
     return None if row is None else _link(row)
 
 

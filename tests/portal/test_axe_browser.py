@@ -26,6 +26,7 @@ from proxy.domain.sign_in import Outcome, Stage
 from proxy.domain.verdicts import Reason
 from proxy.factors import NewFactor
 from proxy.factors.keeping import keep
+from proxy.notices.mailer import Mailer
 from proxy.notices.telling import tell
 from proxy.portal import discovery
 from proxy.portal.core_client import CoreClient
@@ -34,6 +35,7 @@ from proxy.store.history import RefusalRecord
 from proxy.store.links import Purpose
 from proxy.store.sign_ins import SignIn
 from tests.admin.office import NOW, OPERATOR
+from tests.notices.post_office import post_office
 from tests.portal.browsing import served
 from tests.portal.site import FIREFOX, PASSWORD, App, Site
 from tests.portal.walk import Recorder, Walk
@@ -268,6 +270,12 @@ def with_factors(walk: Walk) -> None:
     walk.get("/factors/add/recovery_code")
     walk.post("/factors/add/recovery_code", "new codes", status=200)
     walk.get("/factors/add/nothing", "404", status=404)
+    with post_office() as office, walk.without("mailer", Mailer(office.settings(), "Example Mail", "x")):
+        walk.get("/factors", "with a recovery address to set")
+        walk.get("/recovery-address")
+        walk.post("/recovery-address", "no address", address="")
+        walk.post("/recovery-address", "code sent", status=200, address="hal@example.net")
+        walk.post("/recovery-address/prove", "wrong code", code="")
 
 
 def with_account_password(walk: Walk) -> None:
