@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,9 +18,12 @@ import httpx
 import pytest
 
 from proxy import keyfiles
+from proxy.domain.notices import Kind
+from proxy.notices.telling import tell
 from proxy.store import accounts, hashing
 from proxy.store.accounts import NewAccount
 from proxy.store.engine import Store
+from tests.notices.post_office import PostOffice, post_office
 from tests.peers.process import wait_until
 from tests.peers.slapd import PEOPLE, SERVICE, SERVICE_PASSWORD, USERS, Slapd
 from tests.support.sidegate import Certificates
@@ -123,6 +127,35 @@ def test_a_reload_changes_the_pages_and_a_broken_one_does_not(portal: Portal) ->
     os.kill(process.pid, signal.SIGHUP)
     wait_until(lambda: b"the old one stays in force" in portal.log.read_bytes(), "a log line")
     assert get("/apps") == 200
+
+
+def test_sends_what_people_are_told_and_goes_where_a_reload_says(portal: Portal) -> None:
+    with closing(Store(f"sqlite:{portal.root}/sidegate.db")) as store, store.writing() as c:
+        alice = accounts.add(c, NewAccount("alice@example.org", 1.0))
+
+    def tell_alice(name: str) -> None:
+        with closing(Store(f"sqlite:{portal.root}/sidegate.db")) as store, store.writing() as c:
+            tell(c, alice, Kind.APP_PASSWORD_CREATED, {"name": name}, time.time())
+
+    def mail_by(office: PostOffice) -> str:
+        return f', mail: {{from: sidegate@example.org, server: "127.0.0.1:{office.port}", tls: none}}'
+
+    with post_office() as first, post_office() as second:
+        portal.configure(tls=mail_by(first))
+        process = portal.start()
+        assert portal.status() == b"R"
+        tell_alice("Phone")
+        assert first.something.wait(30)
+        portal.configure(tls=mail_by(second))
+        os.kill(process.pid, signal.SIGHUP)
+        wait_until(lambda: b"configuration reloaded" in portal.log.read_bytes(), "a log line")
+        tell_alice("Laptop")
+        assert second.something.wait(30)
+        (one,), (other,) = first.mails, second.mails
+    assert str(one["subject"]) == "New app password “Phone” – example.org"
+    assert str(other["subject"]) == "New app password “Laptop” – example.org"
+    process.terminate()
+    assert process.wait(20) == 0
 
 
 def test_own_tls_and_a_new_certificate_at_reload(portal: Portal, tmp_path: Path) -> None:
