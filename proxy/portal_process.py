@@ -36,13 +36,16 @@ from proxy.factors import registry
 from proxy.factors.sealing import Sealer
 from proxy.http_server import Server
 from proxy.keyfiles import KeysError
+from proxy.notices.encryption import SEED_BYTES, server_key
 from proxy.notices.mailer import Mailer
 from proxy.notices.outbox import Outbox
+from proxy.notices.web_push import WebPush
 from proxy.portal import texts
 from proxy.portal.core_client import CoreClient
 from proxy.portal.desk import PortalDesk
 from proxy.portal.http import MAX_CONNECTIONS, HttpForStrangers, unambiguous
 from proxy.portal.pages import make_pages
+from proxy.portal.push_waking import Waking
 from proxy.portal.upkeep import prune_forever
 from proxy.store.engine import Store
 from proxy.store.errors import NotSetUp, StoreUnavailable
@@ -113,6 +116,8 @@ class _Portal:
         self._core = CoreClient(config.run_dir / "admin.sock")
         self._texts = texts.load()
         self._outbox = Outbox(self._store, self._texts, time.time)
+        self._web_push = WebPush(server_key(self._sealer.derive("vapid", SEED_BYTES)), "", (), time.time)
+        self._waking = Waking(self._web_push, self._store, self._texts)
         self._tls = None if config.portal.tls is None else ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if self._tls is not None:
             self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -124,9 +129,11 @@ class _Portal:
         if self._tls is not None and config.portal.tls is not None:
             _load_certificate(self._tls, config.portal.tls)
         mailer = _mailer(config)
+        self._web_push.use(config.factors.push.contact, config.factors.push.services)
+        self._waking.site = config.portal.name
         self._outbox.use(
             mailer,
-            None,
+            self._web_push,
             node=config.node,
             site=config.portal.name,
             host=urlsplit(config.portal.url).hostname or config.hostname,
@@ -137,12 +144,13 @@ class _Portal:
                 store=self._store,
                 sealer=self._sealer,
                 directory=self._directory,
-                factors=registry.make(config, self._store, self._sealer, time.time, secrets.token_bytes),
+                factors=registry.make(config, self._store, self._sealer, time.time, secrets.token_bytes, self._waking),
                 core=self._core,
                 clock=time.time,
                 token=secrets.token_bytes,
                 texts=self._texts,
                 mailer=mailer,
+                web_push=self._web_push,
             )
         )
 
@@ -174,6 +182,8 @@ class _Portal:
         for task in upkeep:
             task.cancel()
         await asyncio.gather(*upkeep, return_exceptions=True)
+        await self._waking.close()
+        await self._web_push.close()
         await self._core.close()
         await self._directory.close()
         await self._store.close()

@@ -82,6 +82,8 @@ TESTED_THROUGH: dict[str, str] = {
     "directory/__init__.py": "directory",  # the contract
     "directory/pool.py": "directory",  # through what checks in it
     "factors/__init__.py": "factors",  # the contract
+    "factors/phones.py": "factors/test_push.py",  # the phone's side of it
+    "domain/phones.py": "factors/test_push.py",
     "http_server.py": "portal/test_http.py",
     "fronts": "fronts",  # connections, over sockets
     "portal/api": "portal/test_api.py",
@@ -89,6 +91,8 @@ TESTED_THROUGH: dict[str, str] = {
     "portal/desk.py": "portal/test_web.py",
     "portal/senders.py": "portal/test_web.py",
     "portal/templating.py": "portal/test_texts.py",
+    "portal/push_api.py": "portal/test_push.py",
+    "portal/push_waking.py": "portal/test_push.py",
     "portal/waiting.py": "portal/test_sign_in.py",
     "portal/app_password_form.py": "portal/test_app_passwords.py",
     "portal/app_password_rows.py": "portal/test_app_passwords.py",

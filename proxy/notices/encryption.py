@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 RECORD = 4096
+SEED_BYTES = 48
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 """Of P-256's base point (FIPS 186-5, SP 800-186 section 3.2.1.3)."""
 
@@ -36,9 +37,9 @@ class ServerKey:
 
 
 def server_key(raw: bytes) -> ServerKey:
-    """The key that these 48 random bytes stand for: 128 bits more than it has, so that no key is likelier than another
-    (FIPS 186-5 A.2.1)."""
-    assert len(raw) == 48
+    """The key that these SEED_BYTES random bytes stand for: they have 128 bits more than it, so that no key is likelier
+    than another (FIPS 186-5 A.2.1)."""
+    assert len(raw) == SEED_BYTES
     key = ec.derive_private_key(int.from_bytes(raw, "big") % (_ORDER - 1) + 1, ec.SECP256R1())
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return ServerKey(pem, _point(key.public_key()))

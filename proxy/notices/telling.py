@@ -50,7 +50,8 @@ def tell_admins(c: Connection, kind: Kind, facts: Mapping[str, str], now: float)
 
 def ways(c: Connection, account: Account, *, but: str | None = None) -> list[Way]:
     """How this person can be reached now, the best first. `but`: not over the factor with this id."""
-    phones = [one for one in factors.of_account(c, account.id, FactorKind.PUSH) if str(one.id) != but]
+    theirs = factors.of_account(c, account.id, FactorKind.PUSH)
+    phones = [one for one in theirs if "endpoint" in one.public and str(one.id) != but]
     found = [(Channel.PUSH, json.dumps(phone.public)) for phone in sorted(phones, key=lambda one: -(one.used or 0.0))]
     recovery = people.by_id(c, account.id).recovery_address
     if recovery is not None:

@@ -62,10 +62,14 @@ class WebPush:
     def __init__(self, key: ServerKey, contact: str, services: Collection[str], clock: Callable[[], float]) -> None:
         self._key = key
         self._signing = ECKey.import_key(key.private_pem)
-        self._contact = contact
-        self._services = (*SERVICES, *services)
         self._clock = clock
         self._http: httpx.AsyncClient | None = None
+        self.use(contact, services)
+
+    def use(self, contact: str, services: Collection[str]) -> None:
+        """As the configuration has it from now on."""
+        self._contact = contact
+        self._services = (*SERVICES, *services)
 
     @property
     def public_key(self) -> str:

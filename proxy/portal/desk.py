@@ -16,6 +16,7 @@ from proxy.domain.networks import NetworkSet
 from proxy.factors import Factor
 from proxy.factors.sealing import Sealer
 from proxy.notices.mailer import Mailer
+from proxy.notices.web_push import WebPush
 from proxy.portal.core_client import CoreClient
 from proxy.portal.texts import Texts
 from proxy.store.threads import StoreThreads
@@ -41,6 +42,8 @@ class PortalDesk:
     """By language."""
     mailer: Mailer | None = None
     """None: no mail is sent."""
+    web_push: WebPush | None = None
+    """None: browsers are not woken from here."""
     base: str = field(init=False)
     """The path of portal.url, without a slash at its end."""
     origin: str = field(init=False)

@@ -28,6 +28,8 @@ from proxy.portal import (
     history,
     not_me,
     passkey_sign_in,
+    push,
+    push_api,
     recovery_address,
     sessions,
     setup,
@@ -74,6 +76,8 @@ def make_pages(desk: PortalDesk) -> ASGIApp:
         Route("/healthz", healthz),
         *sign_in.ROUTES,
         *passkey_sign_in.ROUTES,
+        *push.ROUTES,
+        *push_api.ROUTES,
         *challenge.ROUTES,
         *staying.ROUTES,
         *enrolment.ROUTES,
@@ -140,7 +144,9 @@ class _WithHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self._headers)
+                headers = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)  # a page that needs another one says so itself
             await send(message)
 
         await self._application(scope, receive, send_with_headers)

@@ -43,6 +43,9 @@ EXPIRED = message("Your password is right, but it must be changed before you can
 SAID = {
     "signed-out": message("You are signed out."),
     "password-set": message("Your new password is set. Sign in with it."),
+    "stopped": message(
+        "That sign-in was stopped, on your phone or because it took too long. Was it you? Sign in again."
+    ),
 }
 """What another page may have this one say, by a word in its address."""
 MAX_NAME = 256

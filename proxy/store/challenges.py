@@ -22,6 +22,8 @@ class State(StrEnum):
     ANSWERED = "answered"
     DENIED = "denied"
     FRAUD = "fraud"
+    USED = "used"
+    """Answered, and the browser that waited went on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,37 @@ def count_since(c: Connection, account_id: int, kind: FactorKind, since: float) 
     return c.execute(select(func.count()).select_from(table).where(*sent)).scalar_one()
 
 
-def answer(c: Connection, id_hash: bytes, from_state: State, to_state: State, now: float) -> bool:
+def last_of_session(c: Connection, account_id: int, session_hash: bytes, kind: FactorKind) -> Challenge | None:
+    """The newest that a portal session waits or waited for, in whatever state."""
+    mine = (table.c.account_id == account_id, table.c.session_hash == session_hash, table.c.kind == kind.value)
+    row = c.execute(select(table).where(*mine).order_by(table.c.created.desc()).limit(1)).first()
+    return None if row is None else _challenge(row)
+
+
+def answer(
+    c: Connection, id_hash: bytes, from_state: State, to_state: State, now: float, *, factor_id: int | None = None
+) -> bool:
     """Whether it was in `from_state`, and is in `to_state` from now on: of two answers at once, one counts.
+    `factor_id`: by which factor.
 
     An expired one can no more be answered, but denied and reported.
     """
     moved = _answer if to_state is not State.ANSWERED else _answer.where(table.c.expires > now)
+    if factor_id is not None:
+        moved = moved.values(factor_id=factor_id)
     return bool(c.execute(moved, {"hash": id_hash, "from": from_state.value, "to": to_state.value}).rowcount)
+
+
+def extend(c: Connection, id_hash: bytes, until: float, now: float) -> bool:
+    """Let an open one wait until then; False when it is over, or waits as long already."""
+    waiting = (table.c.id_hash == id_hash, table.c.state == State.OPEN.value, table.c.expires > now)
+    return bool(c.execute(update(table).where(*waiting, table.c.expires < until).values(expires=until)).rowcount)
+
+
+def end(c: Connection, id_hash: bytes, now: float) -> None:
+    """Nobody waits for an open one any more. It is still counted, and may still be reported."""
+    waiting = (table.c.id_hash == id_hash, table.c.state == State.OPEN.value, table.c.expires > now)
+    c.execute(update(table).where(*waiting).values(expires=now))
 
 
 def count_try(c: Connection, id_hash: bytes) -> int:

@@ -20,6 +20,8 @@ class Purpose(StrEnum):
     """The page that shows a new one."""
     RECOVERY_ADDRESS = "recovery_address"
     """A code that proves one, sent there."""
+    PHONE = "phone"
+    """Registers a phone; what the phone proved is handed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,9 @@ def add(
     expires: float,
     sealed: bytes | None = None,
 ) -> None:
-    """Let a link work once until it expires. Of those that set an account password only the newest does."""
-    if purpose is Purpose.SET_PASSWORD:
+    """Let a link work once until it expires. Of those that set an account password, or register a phone, only
+    the newest does."""
+    if purpose in (Purpose.SET_PASSWORD, Purpose.PHONE):
         withdraw(c, account_id, purpose)
     values = {
         "token_hash": token_hash,
@@ -91,6 +94,12 @@ def use(c: Connection, token_hash: bytes, now: float, purpose: Purpose) -> Link 
         return None
     c.execute(update(table).where(table.c.token_hash == token_hash).values(sealed=None))
     return link
+
+
+def leave(c: Connection, token_hash: bytes, now: float, purpose: Purpose, sealed: bytes) -> bool:
+    """Put something into a link that still works and is empty; of two at the same time, one does."""
+    empty = update(table).where(*_good, table.c.sealed.is_(None)).values(sealed=sealed)
+    return bool(c.execute(empty, {"hash": token_hash, "what": purpose.value, "now": now}).rowcount)
 
 
 def withdraw(c: Connection, account_id: int, purpose: Purpose | None = None) -> int:

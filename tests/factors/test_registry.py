@@ -21,8 +21,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("url", "kinds"),
     [
-        ("https://login.example.org", [FactorKind.PASSKEY, FactorKind.TOTP, FactorKind.RECOVERY_CODE]),
-        ("http://127.0.0.1:8080", [FactorKind.TOTP, FactorKind.RECOVERY_CODE]),
+        ("https://login.example.org", [FactorKind.PASSKEY, FactorKind.TOTP, FactorKind.PUSH, FactorKind.RECOVERY_CODE]),
+        ("http://127.0.0.1:8080", [FactorKind.TOTP, FactorKind.PUSH, FactorKind.RECOVERY_CODE]),
+        ("http://login.example.org", [FactorKind.TOTP, FactorKind.RECOVERY_CODE]),
     ],
 )
 def test_kinds_in_the_order_they_are_offered(place: Place, tmp_path: Path, url: str, kinds: list[FactorKind]) -> None:

@@ -52,8 +52,13 @@ LOOKS = {"en-US": ((PHONE, "light"), (DESK, "dark")), "es-ES": ((PHONE, "dark"),
 
 NO_PAGES = {
     *(route.path for route in discovery.ROUTES),  # documents for programs
+    "/challenge/push/state",
+    "/challenge/push/wait",  # leads on
     "/enrol/recovery-codes.txt",
     "/healthz",
+    "/phone/add/{token}/state",
+    "/phone/manifest.webmanifest",
+    "/phone/worker.js",
 }
 
 FACTS = """() => {
@@ -278,6 +283,62 @@ def with_factors(walk: Walk) -> None:
         walk.post("/recovery-address/prove", "wrong code", code="")
 
 
+def with_phone(walk: Walk) -> None:
+    """The authenticator: in the browser that registers it and waits, and as the phone, which is the same one here."""
+    site, page = walk.site, walk.page
+    account, _ = site.enrolled("ina")
+    walk.be(account)
+    walk.get("/phone", "no phone")
+    walk.get("/phone/add/x", "used", status=410)
+    walk.get("/phone", "no phone, said")
+    page.locator("[data-say=none]").wait_for()
+    walk.passed("/phone", "no phone, said")
+    walk.get("/factors/add/push")
+    link = str(page.locator("[data-wait]").get_attribute("data-wait")).removesuffix("/state")
+    walk.post("/factors/add/push", "no phone yet", name="Telephone")
+    walk.get(link)
+    page.locator("[data-connect]").click()
+    page.locator("[data-say=connected]").wait_for()
+    walk.passed(link, "connected")
+    walk.get("/factors/add/push", "connected")
+    walk.post("/factors/add/push", "added", status=200, name="Telephone")
+
+    walk.be(account, Stage.CHALLENGE)
+    walk.get("/challenge/push")
+    number = str(page.locator(".number").text_content()).replace(" ", "")
+    wrong = "000000" if number != "000000" else "000001"
+    walk.post("/challenge/push", "not confirmed")
+    site.later(60)
+    walk.get("/phone", "asked")
+    page.locator("[data-challenge]").first.wait_for()
+    walk.passed("/phone", "asked, shown")
+    field = page.locator("[name=number]")
+    field.fill(wrong)
+    page.locator("[value=confirm]").click()
+    page.locator("[data-asked] [role=alert]").wait_for()
+    walk.passed("/phone", "wrong number")
+    page.locator("[value=suspect]").click()
+    page.locator("[value=fraud]").wait_for()
+    walk.passed("/phone", "before a report")
+    page.locator("[value=back]").click()
+    field.fill(number)
+    page.locator("[value=confirm]").click()
+    page.locator("[data-again]").wait_for()
+    walk.passed("/phone", "confirmed")
+    walk.get("/challenge/push", "answered")
+    walk.be(account, Stage.CHALLENGE)
+    walk.get("/challenge/push", "asked again")
+    page.goto("about:blank")  # or it would go on by itself
+    site.later(301)
+    walk.get("/challenge/push", "over")
+    walk.post("/challenge/push/again", "asked anew", status=200)
+    page.goto("about:blank")
+    walk.be(account, Stage.CHALLENGE)
+    walk.get("/challenge/push", "busy")
+    walk.be(None)
+    walk.get("/sign-in?said=stopped", "stopped")
+
+
 def with_account_password(walk: Walk) -> None:
     site = walk.site
     account = site.person("ida")
@@ -303,6 +364,7 @@ WALKS = (
     with_app_passwords,
     with_devices_and_history,
     with_factors,
+    with_phone,
     with_account_password,
 )
 
@@ -321,6 +383,7 @@ def test_what_is_broken_is_found(browser: Chromium) -> None:
         assert {line.partition(":")[0] for line in violations(page, by_look=True)} == {"color-contrast", "target-size"}
 
 
+@pytest.mark.timeout(480)  # every page there is, four ways each
 @pytest.mark.parametrize("language", LOOKS)
 def test_nothing_on_any_page(browser: Chromium, language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorders: list[Recorder] = []

@@ -18,6 +18,7 @@ from proxy.domain.model import Account, MfaState
 from proxy.domain.sign_in import Stage
 from proxy.factors import NewFactor
 from proxy.portal.pages import HEADERS, HSTS
+from proxy.portal.push import WITH_CAMERA
 from proxy.store import accounts, devices, factors, people
 from proxy.store import app_passwords as app_password_rows
 from tests.admin.office import OPERATOR
@@ -41,6 +42,9 @@ POST /app-passwords/{id}/revoke  sign-in   challenge enrol     challenge 200    
 GET  /challenge                  sign-in   200       enrol     200       200       200       sign-in   200
 GET  /challenge/{kind}           sign-in   200       enrol     200       200       200       sign-in   200
 POST /challenge/{kind}           sign-in   400       enrol     400       400       400       sign-in   400
+POST /challenge/push/again       sign-in   push      enrol     push      push      push      sign-in   push
+POST /challenge/push/more        sign-in   push      enrol     push      push      push      sign-in   push
+GET  /challenge/push/wait        sign-in   push      push      push      push      push      sign-in   push
 GET  /devices                    sign-in   challenge enrol     200       200       password  sign-in   200
 POST /devices/forget             sign-in   challenge enrol     200       200       password  sign-in   200
 GET  /enrol                      sign-in   challenge 200       factors   factors   password  sign-in   factors
@@ -63,7 +67,18 @@ POST /stay                       sign-in   200       200       200       200    
 
 GET  /                                            everybody 200
 GET  /healthz                                     everybody 200
+GET  /challenge/push/state                        everybody 200
 POST /language                                    everybody home
+GET  /phone                                       everybody 200
+GET  /phone/add/{token}                           everybody 410
+POST /phone/add/{token}                           everybody 400
+GET  /phone/add/{token}/state                     everybody 200
+POST /phone/answer                                everybody 400
+POST /phone/ask                                   everybody 400
+GET  /phone/manifest.webmanifest                  everybody 200
+POST /phone/subscribe                             everybody 400
+POST /phone/suspect                               everybody 400
+GET  /phone/worker.js                             everybody 200
 GET  /profile/{token}.mobileconfig                everybody 410
 GET  /set-password/{token}                        everybody 404
 POST /set-password/{token}                        everybody 404
@@ -95,6 +110,7 @@ PLACES = {
     "/app-passwords/new": "new",
     "/app-passwords/N/created": "created",
     "/challenge": "challenge",
+    "/challenge/push": "push",
     "/enrol": "enrol",
     "/factors": "factors",
     "/factors/add/totp": "add",
@@ -196,7 +212,8 @@ def filled(path: str, it: Person) -> str:
 
 def told(answer: httpx.Response) -> str:
     """As TABLE says it. Whatever it is, the browser is told what pages may do, and to keep none of them."""
-    assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS
+    wanted = HEADERS | (WITH_CAMERA if answer.url.path == "/phone" else {})
+    assert {name: answer.headers.get(name) for name in HEADERS} == wanted
     assert answer.headers["strict-transport-security"] == HSTS
     assert answer.headers["cache-control"] == "no-store"
     if answer.status_code != 303:

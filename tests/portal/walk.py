@@ -65,8 +65,8 @@ class Recorder:
     async def __call__(
         self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
     ) -> None:
-        if scope["path"].startswith("/static/"):
-            await self._pages(scope, receive, send)
+        if dict(scope["headers"]).get(b"sec-fetch-dest", b"document") != b"document":
+            await self._pages(scope, receive, send)  # what the document fetches; pieces of pages are parts of it
             return
         self.templates = set()
 
