@@ -77,6 +77,8 @@ class SignInRow:
     time: Moment
     outcome: str
     good: bool
+    knows: bool
+    """It got past the account password, and no further."""
     factor: str | None
     address: str
     agent: str
@@ -151,6 +153,7 @@ def _sign_in(visit: Visit, row: SignIn) -> SignInRow:
         time=tell(visit.texts, visit.desk.clock(), row.time),
         outcome=visit.say(OUTCOMES[known] if known is not None else _OTHER),
         good=known is Outcome.SIGNED_IN,
+        knows=known in (Outcome.WRONG_FACTOR, Outcome.DENIED, Outcome.FRAUD),
         factor=None if row.factor is None else _factor(visit, row.factor),
         address=row.address,
         agent=agent_name(row.agent),

@@ -17,7 +17,7 @@ from proxy.core.write_behind import WriteBehind
 from proxy.domain.audit import AuditEvent, Event
 from proxy.domain.model import LastUse, Protocol
 from proxy.domain.verdicts import Reason
-from proxy.store import app_passwords, audit, history
+from proxy.store import app_passwords, audit, history, notices
 from proxy.store.errors import StoreUnavailable
 from proxy.store.history import RefusalRecord
 from proxy.store.threads import StoreThreads
@@ -79,6 +79,21 @@ def test_a_batch_is_one_transaction(tmp_path: Path):
             assert len(history.last(c, disk.alice.id)) == 5
         await behind.write_verdicts()  # nothing to do
         assert store.writes == 1
+
+    play(tmp_path, script)
+
+
+def test_an_old_phone_of_theirs_is_put_into_the_outbox_with_its_refusal(tmp_path: Path):
+    async def script(behind: WriteBehind, disk: Disk, store: Flaky) -> None:
+        phone, _ = disk.mint()
+        behind.used(phone.id, LastUse(ISSUED, "10.0.0.7", Protocol.IMAP, "K-9"))
+        await behind.write_uses()
+        for n in (6, 7, 7, 8):
+            behind.refusal(refusal(disk.alice.id, n))
+        await behind.write_verdicts()
+        with disk.store.reading() as c:
+            (notice,) = notices.due(c, ISSUED + 60)
+        assert (notice.kind, notice.text["network"]) == ("old_program", "10.0.0.7/32")
 
     play(tmp_path, script)
 

@@ -48,6 +48,16 @@ def test_sign_ins_and_tries_in_plain_words(site: Site, alice: Guest) -> None:
     assert "<b>app" not in page
 
 
+def test_who_got_past_the_account_password_knows_it(site: Site, alice: Guest) -> None:
+    me = alice.account.id
+    for outcome in (Outcome.WRONG_FACTOR, Outcome.WRONG_PASSWORD, Outcome.SIGNED_IN):
+        row = SignIn(me, NOW - 60, outcome, "totp", "198.51.100.4", "198.51.100.4/32", FIREFOX)
+        site.write(sign_ins.record, row)
+    page = alice.get("/history").text
+    assert text(page).count("If that was not you, somebody knows your account password.") == 1
+    assert 'href="/account-password">Choose a new account password<' in page
+
+
 def test_refused_programs_with_what_to_do(site: Site, alice: Guest) -> None:
     phone = asyncio.run(app_passwords.create(site.office.desk, OPERATOR, "alice", "Phone"))["id"]
     me = alice.account.id
