@@ -1,4 +1,4 @@
-"""python -m bench [--suite imap,ldap] [--rounds N] [--only NAME,…] [--work WORK,…] [--write FILE]
+"""python -m bench [--suite imap,ldap,portal] [--rounds N] [--only NAME,…] [--work WORK,…] [--write FILE]
 
 One interleaved run of each suite: medians and paired ratios, into FILE between the suite's marks.
 """
@@ -14,6 +14,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench import portal
 from bench.imap.suite import SUITE as IMAP
 from bench.ldap.suite import SUITE as LDAP
 from bench.measure import Samples, Suite, machine, one_round, table
@@ -43,9 +44,9 @@ def results(suite: Suite, rounds: int, only: str, work: str) -> str:
     )
 
 
-def write(page: Path, suite: Suite, text: str) -> None:
+def write(page: Path, suite: str, text: str) -> None:
     """Replace what stands between the suite's marks."""
-    begin, end = f"<!-- results: {suite.name} -->", f"<!-- end: {suite.name} -->"
+    begin, end = f"<!-- results: {suite} -->", f"<!-- end: {suite} -->"
     whole, count = re.subn(
         f"(?<={re.escape(begin)}\n).*?(?={re.escape(end)})", lambda _: f"\n{text}\n", page.read_text(), flags=re.DOTALL
     )
@@ -56,7 +57,7 @@ def write(page: Path, suite: Suite, text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--suite", default=",".join(SUITES))
+    parser.add_argument("--suite", default=",".join([*SUITES, "portal"]))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="", help="contestants; default: all of the suite")
     parser.add_argument("--work", default="", help="default: all of the suite")
@@ -65,10 +66,13 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(20000, hard), hard))
     for name in options.suite.split(","):
-        text = results(SUITES[name], options.rounds, options.only, options.work)
+        if name == "portal":
+            text = portal.results(options.rounds)
+        else:
+            text = results(SUITES[name], options.rounds, options.only, options.work)
         print(text)
         if options.write:
-            write(options.write, SUITES[name], text)
+            write(options.write, name, text)
 
 
 if __name__ == "__main__":
