@@ -15,13 +15,17 @@ import pytest
 from proxy.admin import app_passwords, enrolment
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Account, MfaState
+from proxy.domain.notices import Kind
 from proxy.domain.sign_in import Stage
 from proxy.factors import NewFactor
+from proxy.notices.mailer import Mailer
+from proxy.notices.telling import tell
 from proxy.portal.pages import HEADERS, HSTS
 from proxy.portal.push import WITH_CAMERA
-from proxy.store import accounts, devices, factors, people
+from proxy.store import accounts, devices, factors, notices, people
 from proxy.store import app_passwords as app_password_rows
 from tests.admin.office import OPERATOR
+from tests.notices.post_office import post_office
 from tests.portal.methods import came_in
 from tests.portal.site import PASSWORD, App, Browser, Site, open_site
 from tests.portal.walk import routes_of
@@ -61,6 +65,12 @@ GET  /factors/{id:int}           sign-in   challenge enrol     challenge 200    
 POST /factors/{id:int}/remove    sign-in   challenge enrol     challenge factors   password  sign-in   404
 POST /factors/{id:int}/rename    sign-in   challenge enrol     challenge factors   password  sign-in   404
 GET  /history                    sign-in   challenge enrol     200       200       password  sign-in   200
+GET  /history/not-me/{id:int}    sign-in   challenge enrol     challenge 200       password  sign-in   404
+POST /history/not-me/{id:int}    sign-in   challenge enrol     challenge 200       password  sign-in   404
+GET  /recovery-address           sign-in   challenge enrol     challenge 200       password  sign-in   200
+POST /recovery-address           sign-in   challenge enrol     challenge 400       password  sign-in   400
+POST /recovery-address/prove     sign-in   challenge enrol     challenge 400       password  sign-in   400
+POST /recovery-address/remove    sign-in   challenge enrol     challenge 200       password  sign-in   200
 GET  /sessions                   sign-in   challenge enrol     200       200       password  sign-in   200
 POST /sessions/cut               sign-in   challenge enrol     200       200       password  sign-in   200
 POST /stay                       sign-in   200       200       200       200       200       sign-in   200
@@ -131,6 +141,7 @@ class Person:
     factor: int
     device: int
     session: str
+    notice: int
 
 
 FORMS: dict[str, Callable[[Person], dict[str, str]]] = {
@@ -146,7 +157,8 @@ FORMS: dict[str, Callable[[Person], dict[str, str]]] = {
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with open_site(tmp_path_factory.mktemp("site")) as opened:
+    with open_site(tmp_path_factory.mktemp("site")) as opened, post_office() as office:
+        opened.desk.mailer = Mailer(office.settings(), "Example Mail", "login.example.org")
         yield opened
 
 
@@ -166,12 +178,15 @@ def a_person(site: Site, mfa: MfaState = MfaState.ENFORCED) -> Person:
     made = asyncio.run(app_passwords.create(site.office.desk, OPERATOR, account.address, "Phone"))
     device = site.write(devices.add, account.id, number.to_bytes(32, "big"), "Firefox", site.office.now, "192.0.2.1")
     site.office.connect(f"session {number}", made["id"])
+    site.write(tell, account, Kind.ACCOUNT_PASSWORD_CHANGED, {"address": "192.0.2.1"}, site.office.now)
+    told_of = {one.kind: one.id for one in site.read(notices.last, account.id, 9)}
+    notice = told_of[Kind.ACCOUNT_PASSWORD_CHANGED]
     if mfa is MfaState.ENABLED:
-        return Person(account, made["id"], 1, device.id, f"session {number}")
+        return Person(account, made["id"], 1, device.id, f"session {number}", notice)
     site.app(account)
     site.write(factors.add, account.id, NewFactor(FactorKind.TOTP, "tablet", sealed=b"x"), site.office.now)
     factor = site.read(factors.of_account, account.id)[1].id
-    return Person(account, made["id"], factor, device.id, f"session {number}")
+    return Person(account, made["id"], factor, device.id, f"session {number}", notice)
 
 
 def intact(site: Site, it: Person) -> bool:
@@ -203,7 +218,8 @@ def at(site: Site, state: str) -> tuple[Browser, Person]:
 
 
 def filled(path: str, it: Person) -> str:
-    values = (("{kind}", "totp"), ("{token}", "x" * 43), ("{id:int}", it.factor), ("{id}", it.app_password))
+    number = it.notice if path.startswith("/history/") else it.factor
+    values = (("{kind}", "totp"), ("{token}", "x" * 43), ("{id:int}", number), ("{id}", it.app_password))
     for name, value in values:
         path = path.replace(name, str(value))
     assert "{" not in path, f"what stands for the parameter of {path}?"
