@@ -105,11 +105,12 @@ def check() -> None:
     """Validate the configuration and the files it names. Starts nothing, contacts nobody."""
     from proxy.admin.exposure import exposures
     from proxy.cli import sharing
+    from proxy.cli.doctor.portal import remarks
 
     config = load_config(files=True)
     for warning in (*config.warnings, *exposures(config)):
         note(f"warning: {warning}")
-    for text, todo in sharing.problems(config):
+    for text, todo in (*sharing.problems(config), *remarks(config)):
         note(f"warning: {text}; {todo}")
     if config.portal.mail is None:
         note("warning: portal.mail is missing: what people are told, they find on their history page only")

@@ -37,8 +37,10 @@ class Person:
     def sign_in(self, name: str, password: str) -> httpx.Response:
         return self.post("/sign-in", name=name, password=password)
 
-    def enrol(self) -> None:
-        """An authenticator app, and recovery codes. Where no code is asked for (portal.trusted_networks)."""
+    def enrol(self, code: str | None = None) -> None:
+        """An authenticator app, and recovery codes. `code`: of the enrolment; none in portal.trusted_networks."""
+        if code is not None:
+            assert self.post("/enrol", code=code).headers.get("location") == "/enrol"
         key = re.search(r"secret=([A-Z2-7]+)", html.unescape(self.get("/enrol/totp").text))
         assert key is not None
         self.totp = pyotp.TOTP(key[1])
@@ -64,7 +66,8 @@ class Person:
     ) -> httpx.Response:
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         sent = {**self._headers, **({"cookie": cookie} if cookie else {}), **headers}
-        answer = self._http.request(method, path, headers=sent, data=form)
+        encoded = {name: value.encode() for name, value in sent.items()}
+        answer = self._http.request(method, path, headers=encoded, data=form)
         for header in answer.headers.get_list("set-cookie"):
             for name, morsel in SimpleCookie(header).items():
                 self.cookies[name] = morsel.value

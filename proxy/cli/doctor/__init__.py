@@ -4,6 +4,7 @@ finding.py       what a check says
 host.py          configuration, keys, store, core, clock
 certificates.py  names and expiry
 fronts.py        can a client reach them, and is TLS there
+portal.py        is it there under its URL, and its directory
 backends.py      can we reach them, and do they answer as they should
 smtp_trust.py    what a submission server believes that it should not
 probing.py       the dialogue of a probe
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proxy.admin.exposure import exposures
-from proxy.cli.doctor import backends, certificates, fronts, host
+from proxy.cli.doctor import backends, certificates, fronts, host, portal
 from proxy.cli.doctor.finding import Finding, State
 
 
@@ -33,5 +34,6 @@ def examine(path: Path) -> Iterator[Finding]:
     yield from certificates.certificates(config)
     yield from fronts.fronts(config)
     yield from backends.backends(config)
+    yield from portal.portal(config)
     for sentence in exposures(config):
         yield Finding("exposure", State.NOTE, sentence, "docs/backends says how to narrow it")

@@ -102,7 +102,11 @@ def clock(config: Config) -> Iterator[Finding]:
         yield Finding("clock", State.OK, "it is synchronised")
         return
     tokens = any(backend.login.strategy is Strategy.DOVECOT_TOKEN for backend in config.backends.values())
-    needs = "dovecot_token lets a token live for 30 s" if tokens else "expiry and audit go by it"
+    needs = (
+        "dovecot_token lets a token live for 30 s, and authenticator apps a code for 90 s"
+        if tokens
+        else "expiry, audit and the codes of authenticator apps go by it"
+    )
     yield Finding(
         "clock",
         State.WARNING if tokens else State.NOTE,
