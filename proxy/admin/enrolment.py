@@ -68,6 +68,14 @@ class Bypassed(TypedDict):
     until: str | None
 
 
+class Unblocked(TypedDict):
+    """What a report of fraud does no more."""
+
+    account: str
+    unblocked: bool
+    """False: nothing was blocked."""
+
+
 async def issue_code(desk: Desk, actor: Actor, account: str, expires: str | None = None) -> CodeIssued:
     """Give a person a one-time enrolment code; an older one works no more. Only its hash is kept."""
     now = desk.clock()
@@ -165,6 +173,21 @@ async def bypass(desk: Desk, actor: Actor, account: str, minutes: int) -> Bypass
         people.change(c, person.id, bypass_until=until)
         note(c, desk, actor, Event.MFA_BYPASSED, person, detail=f"minutes={minutes}")
         return {"account": person.address, "until": None if until is None else stamp(until)}
+
+    return await desk.store.write(write)
+
+
+async def unblock(desk: Desk, actor: Actor, account: str) -> Unblocked:
+    """End what a report of fraud began: the person's phones are asked again, and the account password need not be
+    changed. For mistakes, and where another directory keeps the passwords."""
+
+    def write(c: Connection) -> Unblocked:
+        person = person_named(c, desk, account)
+        before = people.by_id(c, person.id)
+        if before.push_blocked:
+            people.change(c, person.id, push_blocked=False, must_change=False)
+            note(c, desk, actor, Event.MFA_UNBLOCKED, person)
+        return {"account": person.address, "unblocked": before.push_blocked}
 
     return await desk.store.write(write)
 

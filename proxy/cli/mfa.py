@@ -98,6 +98,25 @@ def bypass(account: str, minutes: int, as_json: bool) -> None:
         note(f"{done['account']} signs in without a second factor for {counted(minutes, 'minute')}.")
 
 
+@mfa.command()
+@click.argument("account")
+@json_option
+def unblock(account: str, as_json: bool) -> None:
+    """End what a person's report of fraud began.
+
+    Their phones are asked again, and the account password need not be
+    changed. A new account password does the same by itself.
+    """
+    with core() as api:
+        done = api.post(f"accounts/{quoted(account)}/unblock", {})
+    if as_json:
+        echo_json(only(done, ("account", "unblocked")))
+    elif done["unblocked"]:
+        note(f"{done['account']} is asked on their phone again.")
+    else:
+        note(f"{done['account']} was not blocked.")
+
+
 def _named(accounts: tuple[str, ...], group: str | None, from_file: str | None) -> list[str]:
     """The accounts that were chosen, by whichever way: at least one."""
     if group is not None:

@@ -57,6 +57,8 @@ class Event(StrEnum):
     FACTORS_RESET = "factors_reset"
     MFA_BYPASSED = "mfa_bypassed"
     """An operator lets the person in without a factor for some minutes, or no longer."""
+    MFA_UNBLOCKED = "mfa_unblocked"
+    """An operator ends what a report of fraud began: phones are asked again."""
     RECOVERY_CODES_MADE = "recovery_codes_made"
     RECOVERY_CODE_USED = "recovery_code_used"
     PASSKEY_COUNTER_WENT_BACK = "passkey_counter_went_back"

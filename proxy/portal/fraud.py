@@ -2,7 +2,8 @@
 
 A report ends that sign-in and every other one that is half way, stops what reaches phones unasked (push, text
 messages, calls), wants another account password, and tells the admins. What the person has to fetch themselves, a
-passkey, a code or a recovery code, still opens the portal to them. A new account password ends it, or an operator.
+passkey, a code or a recovery code, still opens the portal to them. A new account password ends it, or an operator
+(`sidegate mfa unblock`).
 """
 
 from __future__ import annotations

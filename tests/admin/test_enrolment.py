@@ -162,6 +162,22 @@ def test_a_reset_enables_nobody_who_is_disabled(alice: Office) -> None:
         assert factors.kinds(c, ALICE) == set()
 
 
+def test_an_operator_ends_what_a_report_of_fraud_began(alice: Office) -> None:
+    with alice.store.writing() as c:
+        people.change(c, ALICE, push_blocked=True, must_change=True)
+    assert asyncio.run(enrolment.unblock(alice.desk, OPERATOR, "alice"))["unblocked"]
+    with alice.store.reading() as c:
+        person = people.by_id(c, ALICE)
+    assert (person.push_blocked, person.must_change) == (False, False)
+    assert alice.events()[-1][0] == "mfa_unblocked"
+    # Somebody who is to change it for another reason has not reported anything.
+    with alice.store.writing() as c:
+        people.change(c, ALICE, must_change=True)
+    assert not asyncio.run(enrolment.unblock(alice.desk, OPERATOR, "alice"))["unblocked"]
+    with alice.store.reading() as c:
+        assert people.by_id(c, ALICE).must_change
+
+
 def test_a_bypass_ends_by_itself_or_at_once(alice: Office) -> None:
     enrolled(alice)
 
@@ -194,6 +210,7 @@ def test_only_persons_and_no_longer_than_it_makes_sense(alice: Office) -> None:
         lambda name: enrolment.issue_password_link(alice.desk, OPERATOR, name),
         lambda name: enrolment.reset_factors(alice.desk, OPERATOR, name),
         lambda name: enrolment.bypass(alice.desk, OPERATOR, name, 5),
+        lambda name: enrolment.unblock(alice.desk, OPERATOR, name),
     ):
         with pytest.raises(Invalid, match="is a shared account, not a person"):
             asyncio.run(ask("info"))

@@ -17,7 +17,7 @@ from proxy.admin import app_passwords
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Protocol
 from proxy.domain.verdicts import Reason
-from proxy.store import factors, history
+from proxy.store import factors, history, people
 from proxy.store.factors import NewFactor
 from tests.admin.office import NOW, Office
 from tests.cli.conftest import Shell
@@ -129,6 +129,12 @@ def test_a_person_is_let_in_and_back_in(shell: Shell, alice: Office) -> None:
     assert bypassed.stderr == "alice@example.org signs in without a second factor for 30 minutes.\n"
     assert "needs a second factor again" in shell("mfa", "bypass", "alice", "--minutes", "0").stderr
     assert list(out(shell, "mfa", "bypass", "alice", "--minutes", "1")) == ["account", "until"]
+
+    with alice.store.writing() as c:
+        people.change(c, 1, push_blocked=True, must_change=True)
+    assert shell("mfa", "unblock", "alice").stderr == "alice@example.org is asked on their phone again.\n"
+    assert shell("mfa", "unblock", "alice").stderr == "alice@example.org was not blocked.\n"
+    assert out(shell, "mfa", "unblock", "alice") == {"account": "alice@example.org", "unblocked": False}
 
     reset = shell("mfa", "reset", "alice")
     assert (reset.exit_code, reset.stdout) == (0, "")

@@ -65,6 +65,7 @@ def test_the_tree_is_the_contract() -> None:
         "mfa enable",
         "mfa enforce",
         "mfa reset",
+        "mfa unblock",
         "migrate",
         "passwords change",
         "passwords create",

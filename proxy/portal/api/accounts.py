@@ -138,6 +138,11 @@ async def bypass(request: Request) -> Response:
     return one(await enrolment.bypass(desk_of(request), actor_of(request), account, wanted.minutes))
 
 
+@allow(ActorKind.OPERATOR)
+async def unblock(request: Request) -> Response:
+    return one(await enrolment.unblock(desk_of(request), actor_of(request), request.path_params["account"]))
+
+
 ROUTES = [
     Route("/mfa", set_mfa, methods=["POST"]),
     Route("/mfa/enrolled", enrolled, methods=["POST"]),
@@ -148,6 +153,7 @@ ROUTES = [
     Route("/accounts/{account:path}/password-link", password_link, methods=["POST"]),
     Route("/accounts/{account:path}/factors", reset_factors, methods=["DELETE"]),
     Route("/accounts/{account:path}/bypass", bypass, methods=["POST"]),
+    Route("/accounts/{account:path}/unblock", unblock, methods=["POST"]),
     Route("/accounts/{account:path}/aliases", change_aliases, methods=["POST"]),
     Route("/accounts/{account:path}/members", add_members, methods=["POST"]),
     Route("/accounts/{account:path}/members/{member:path}", remove_member, methods=["DELETE"]),
