@@ -32,6 +32,7 @@ from proxy.config.loading import load
 from proxy.config.settings import Config, TlsPair
 from proxy.directory import Directory
 from proxy.directory.embedded import Embedded
+from proxy.directory.oidc import Provider
 from proxy.factors import registry
 from proxy.factors.sealing import Sealer
 from proxy.http_server import Server
@@ -112,6 +113,7 @@ class _Portal:
         self._store = StoreThreads(store)
         self._sealer = Sealer(key, secrets.token_bytes)
         self._directory = _directory(config, self._store, None)
+        self._provider: Provider | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._core = CoreClient(config.run_dir / "admin.sock")
         self._texts = texts.load()
@@ -126,6 +128,7 @@ class _Portal:
         self._use(config)
 
     def _use(self, config: Config) -> None:
+        provider = _provider(config)
         if self._tls is not None and config.portal.tls is not None:
             _load_certificate(self._tls, config.portal.tls)
         mailer = _mailer(config)
@@ -151,8 +154,10 @@ class _Portal:
                 texts=self._texts,
                 mailer=mailer,
                 web_push=self._web_push,
+                provider=provider,
             )
         )
+        self._provider = provider
 
     async def serve(self, sock: socket.socket, status_fd: int) -> None:
         async def pages(scope: Scope, receive: Receive, send: Send) -> None:
@@ -186,10 +191,12 @@ class _Portal:
         await self._web_push.close()
         await self._core.close()
         await self._directory.close()
+        if self._provider is not None:
+            await self._provider.close()
         await self._store.close()
 
     def _reload(self) -> None:
-        before = self._directory
+        before, provider = self._directory, self._provider
         try:
             config = load(self._path, certificates=False, secrets=False)
             self._directory = _directory(config, self._store, before)
@@ -200,14 +207,20 @@ class _Portal:
         else:
             _log.info("configuration reloaded")
         if before is not self._directory:
-            closing = asyncio.get_running_loop().create_task(before.close())
-            self._closing.add(closing)
-            closing.add_done_callback(self._closing.discard)
+            self._close(before)
+        if provider is not None and provider is not self._provider:
+            self._close(provider)
+
+    def _close(self, replaced: Directory | Provider) -> None:
+        closing = asyncio.get_running_loop().create_task(replaced.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
 
 def _directory(config: Config, store: StoreThreads, before: Directory | None) -> Directory:
-    """That of the configuration. An LDAP server's is made anew at each reload: its certificates may be others."""
-    if config.directory is None:
+    """That of the configuration; with an identity provider the store, which has the break-glass password. An LDAP
+    server's is made anew at each reload: its certificates may be others."""
+    if config.directory is None or config.portal.sign_in is not None:
         return before if isinstance(before, Embedded) else Embedded(store)
     from proxy.directory.ldap import Ldap  # which embedded sites do without
 
@@ -225,6 +238,17 @@ def _mailer(config: Config) -> Mailer | None:
         return Mailer(config.portal.mail, config.portal.name, config.hostname)
     except OSError as error:  # since load() looked at it
         raise BadCertificate(f"sidegate: portal.mail.ca: {config.portal.mail.ca}: {error}; write PEM") from error
+
+
+def _provider(config: Config) -> Provider | None:
+    """The identity provider of the configuration, if there is one."""
+    settings = config.portal.sign_in
+    if settings is None:
+        return None
+    try:
+        return Provider(settings, f"{config.portal.url.rstrip('/')}/sign-in/callback", time.time)
+    except OSError as error:  # since load() looked at it
+        raise BadCertificate(f"sidegate: portal.sign_in.ca: {settings.ca}: {error}; write PEM") from error
 
 
 def _load_certificate(context: ssl.SSLContext, pair: TlsPair) -> None:

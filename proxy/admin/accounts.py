@@ -79,7 +79,7 @@ def checked(desk: Desk, wanted: Wanted) -> NewAccount:
         raise Invalid(f"{address}: only a person signs in at the portal: no account password and no admin right")
     aliases = dict.fromkeys(values.alias(alias, config) for alias in wanted.aliases)
     if wanted.password is not None:
-        refuse_elsewhere(desk)
+        refuse_elsewhere(desk, address, *aliases)
         _refuse_unfit(wanted.password, address, *aliases)
     aliases.pop(address, None)
     return NewAccount(
@@ -134,8 +134,8 @@ def with_owner(new: NewAccount, owner: Account | None) -> NewAccount:
 async def set_password(desk: Desk, actor: Actor, name: str, password: Secret) -> None:
     """Give a person another account password (for the portal; it never opens a session on a front) and sign them out
     there."""
-    refuse_elsewhere(desk)
     account = await desk.store.read(person_named, desk, name)
+    refuse_elsewhere(desk, *account.login_names)
     _refuse_unfit(password, *account.login_names)
     phc = await asyncio.to_thread(hashing.hash_account_password, password.reveal())
 
@@ -150,12 +150,19 @@ async def set_password(desk: Desk, actor: Actor, name: str, password: Secret) ->
     await desk.store.write(write)
 
 
-def refuse_elsewhere(desk: Desk) -> None:
-    """Conflict where an LDAP directory keeps the account passwords: one in the store would open nothing."""
-    kept_by, url = desk.config.directory, desk.config.portal.password_url
-    if kept_by is not None:
-        then = f"people change theirs at {url}" if url else "change it there"
-        raise Conflict(f"the directory {kept_by.url} keeps the account passwords; {then}", code="kept_elsewhere")
+def refuse_elsewhere(desk: Desk, *login_names: str) -> None:
+    """Conflict where an LDAP directory or an identity provider keeps the password of the account with these login
+    names: one in the store would open nothing."""
+    config, provider = desk.config, desk.config.portal.sign_in
+    if provider is not None and not config.portal.keeps_password_of(login_names):
+        kept_by = f"the identity provider {provider.issuer} keeps"
+    elif provider is None and config.directory is not None:
+        kept_by = f"the directory {config.directory.url} keeps"
+    else:
+        return
+    url = config.portal.password_url
+    then = f"people change theirs at {url}" if url else "change it there"
+    raise Conflict(f"{kept_by} the account passwords; {then}", code="kept_elsewhere")
 
 
 def _refuse_unfit(password: Secret, *names: str) -> None:

@@ -101,7 +101,7 @@ async def issue_code(desk: Desk, actor: Actor, account: str, expires: str | None
 
 async def issue_password_link(desk: Desk, actor: Actor, account: str, expires: str | None = None) -> LinkIssued:
     """Give a person a link under which they set an account password, once; an older one works no more."""
-    refuse_elsewhere(desk)
+    refuse_elsewhere(desk, *(await desk.store.read(person_named, desk, account)).login_names)
     now = desk.clock()
     until = _until(expires or LINK_FOR, now)
     token = tokens.written(desk.randbelow(256**tokens.BYTES).to_bytes(tokens.BYTES, "big")).reveal()

@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.config import files, mail, values
+from proxy.config import files, mail, sign_in, values
 from proxy.config.document import Node, Scalar, Sequence
 from proxy.config.errors import Mark, Problems
 from proxy.config.reader import Bad, Section, did_you_mean, section
@@ -17,7 +17,6 @@ _KEY = "write the path of the private key in PEM form"
 _CREDENTIAL_OF_FRONTS = "if it is a credential of the fronts' unit, /run/credentials/sidegate-front.service/tls.key"
 DEFAULT_PORTAL_LISTEN = Address("127.0.0.1", 8080)
 DEFAULT_REMEMBER_DAYS = 30
-MAX_PORTAL_NAME = 64
 
 
 @dataclass(slots=True)
@@ -108,13 +107,14 @@ def read_portal(
     if tls is None and not values.is_loopback(listen.host):
         where = here.mark_of("listen")
         here.problems.warn(where, here.at("listen"), "pages go out in the clear here; give the portal tls of its own")
-    if embedded and "password_url" in here:
+    provider = sign_in.read(here, default_domain, private=private)
+    if embedded and provider is None and "password_url" in here:
         here.fail("password_url", "means nothing where the portal has that page (directory: embedded); remove it")
     return Portal(
         url,
         listen,
         tls,
-        name=here.get("name", _shown_name, default_domain),
+        name=here.get("name", values.shown_name, default_domain),
         forwarded_from=here.each("forwarded_from", values.network),
         trusted_networks=here.each("trusted_networks", values.network),
         enrolment=here.get("enrolment", values.one_of(Enrolment), Enrolment.CODE),
@@ -123,15 +123,8 @@ def read_portal(
         password_url=here.get("password_url", values.portal_url, ""),
         user=here.get("user", values.user, None),
         profile_signer=tls if signer is None else _pair(signer, certificates=certificates, keys=certificates),
+        sign_in=provider,
     )
-
-
-def _shown_name(scalar: Scalar) -> str:
-    name = values.text(scalar)
-    # Authenticator apps take `name:account` apart at the colon.
-    if len(name) > MAX_PORTAL_NAME or not name.isprintable() or ":" in name:
-        raise Bad(f"must be at most {MAX_PORTAL_NAME} printable characters without a colon")
-    return name
 
 
 def _overlap(one: Address, other: Address) -> bool:

@@ -23,8 +23,8 @@ def load(path: Path, *, certificates: bool = True, secrets: bool = True, directo
     """The configuration in `path`.
 
     `certificates`: the certificates and TLS keys it names are read and checked too. `secrets`: so are backend
-    passwords, which are None without. `directory`: so are the certificates and the password of that section and of
-    `portal.mail`. Each process asks for what its uid may read; `sidegate check` for all.
+    passwords, which are None without. `directory`: so are the certificates and the password of that section, of
+    `portal.mail` and of `portal.sign_in`. Each process asks for what its uid may read; `sidegate check` for all.
     Raises ConfigErrors, and nothing else, for anything that is wrong with it.
     """
     problems = Problems(path)

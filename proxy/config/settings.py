@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -90,6 +91,30 @@ class Mail:
 
 
 @dataclass(frozen=True, slots=True)
+class OidcSignIn:
+    """An identity provider that people sign in at (OpenID Connect): it checks the account password, and perhaps a
+    second factor."""
+
+    issuer: str
+    """As it stands in the provider's metadata, to the letter."""
+    client_id: str
+    client_secret: Secret | None = None
+    """None: not read."""
+    account_claim: str = "email"
+    """What in an ID token is a login name of the account."""
+    trust_unverified_email: bool = False
+    acr: tuple[str, ...] = ()
+    """Values of acr that say that a second factor was proven."""
+    amr: tuple[str, ...] = ()
+    """Values of amr that say so (RFC 8176): one of them will do."""
+    name: str = ""
+    """What people call the provider; empty: as the site."""
+    break_glass: str = ""
+    """The account that may sign in here with a password of ours, and a factor, while the provider is down."""
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Portal:
     """Where people sign in. `url` is shown verbatim in every refusal."""
 
@@ -113,6 +138,17 @@ class Portal:
     """What signs profiles for Apple devices; None: they go out unsigned."""
     user: str | None = None
     """Whose the portal's process is, where that is another user than the core's; it shares the store by its group."""
+    sign_in: OidcSignIn | None = None
+    """None: with the account password, here."""
+
+    def keeps_password_of(self, login_names: Collection[str]) -> bool:
+        """Whether the account with these login names signs in with a password, not at the identity provider."""
+        return self.sign_in is None or self.sign_in.break_glass in login_names
+
+    @property
+    def provider_name(self) -> str:
+        """What people call the identity provider."""
+        return (self.sign_in.name if self.sign_in is not None else "") or self.name
 
 
 @dataclass(frozen=True, slots=True)

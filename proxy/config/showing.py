@@ -22,6 +22,7 @@ from proxy.config.settings import (
     LdapDirectory,
     Limits,
     Mail,
+    OidcSignIn,
     OnRevoke,
     Policy,
     ProsodyKick,
@@ -29,6 +30,7 @@ from proxy.config.settings import (
     Strategy,
     TlsPair,
 )
+from proxy.config.sign_in import DEFAULT_CLAIM
 from proxy.domain.model import Protocol
 from proxy.domain.secret import Secret
 
@@ -105,6 +107,8 @@ def _portal(config: Config, only_changed: bool) -> dict[str, Any]:
         tree["mail"] = _mail(portal.mail)
     if portal.profile_signer not in (None, portal.tls):
         tree["profile_signer"] = _pair(portal.profile_signer)
+    if portal.sign_in is not None:
+        tree["sign_in"] = _sign_in(portal.sign_in, only_changed)
     return tree if portal.tls is None else tree | {"tls": _pair(portal.tls)}
 
 
@@ -119,6 +123,22 @@ def _mail(mail: Mail) -> dict[str, Any]:
         ("user", mail.user, ""),
         ("password", None if mail.password is None else "<secret>", None),
     )
+
+
+def _sign_in(provider: OidcSignIn, only_changed: bool) -> dict[str, Any]:
+    tree = _kept(
+        True,
+        ("type", "oidc", MISSING),
+        ("issuer", provider.issuer, MISSING),
+        ("client_id", provider.client_id, MISSING),
+        ("client_secret", None if provider.client_secret is None else "<secret>", None),
+        ("name", provider.name, ""),
+        ("break_glass", provider.break_glass, ""),
+        ("ca", None if provider.ca is None else str(provider.ca), None),
+        ("trust_unverified_email", provider.trust_unverified_email, False),
+    )
+    mfa = _kept(True, ("acr", list(provider.acr), []), ("amr", list(provider.amr), []))
+    return tree | _kept(only_changed, ("account_claim", provider.account_claim, DEFAULT_CLAIM), ("mfa", mfa, {}))
 
 
 def _front(front: Front, hostname: str, only_changed: bool) -> dict[str, Any]:

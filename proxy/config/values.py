@@ -26,6 +26,7 @@ from proxy.wire.ldap.inspection import GUARDED
 E = TypeVar("E", bound=StrEnum)
 
 MAX_TEXT = 1024
+MAX_NAME = 64
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII | re.IGNORECASE)
 _URL = re.compile(r"[A-Za-z0-9:/._~%?=&+\[\]-]+", re.ASCII)
@@ -232,6 +233,15 @@ def portal_url(scalar: Scalar) -> str:
     if len(written) > 200 or not _URL.fullmatch(written):
         raise Bad("must be at most 200 letters, digits and :/._~%?=&+- (clients see it in replies as it stands here)")
     return written
+
+
+def shown_name(scalar: Scalar) -> str:
+    """What pages and authenticator apps call something."""
+    name = text(scalar)
+    # Authenticator apps take `name:account` apart at the colon.
+    if len(name) > MAX_NAME or not name.isprintable() or ":" in name:
+        raise Bad(f"must be at most {MAX_NAME} printable characters without a colon")
+    return name
 
 
 def service_url(scalar: Scalar) -> str:

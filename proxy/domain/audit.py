@@ -47,6 +47,8 @@ class Event(StrEnum):
     SIGNED_IN = "signed_in"
     """At the portal, with all that it takes; `detail` has the factor."""
     SIGN_IN_REFUSED = "sign_in_refused"
+    BREAK_GLASS_USED = "break_glass_used"
+    """Somebody signed in with a password of ours where an identity provider keeps the others."""
     ACCOUNT_PASSWORD_CHANGED = "account_password_changed"
     PASSWORD_LINK_ISSUED = "password_link_issued"
     """A one-time link that sets an account password."""

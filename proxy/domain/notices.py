@@ -53,6 +53,8 @@ class Kind(StrEnum):
     """Once a week at most: what they were not told at once. [notices, tries]"""
     FRAUD_REPORTED = "fraud_reported"
     """To admins. [account, address, agent, factor]"""
+    BREAK_GLASS = "break_glass"
+    """To admins: a sign-in past the identity provider. [account, address, agent]"""
     NOT_ME = "not_me"
     """To admins: a person says that something was not them. [account, what (a Kind)]"""
     MAIL_FAILING = "mail_failing"
@@ -73,7 +75,7 @@ class Channel(StrEnum):
     """Not at all: they find it on their history page."""
 
 
-TO_ADMINS = frozenset({Kind.FRAUD_REPORTED, Kind.NOT_ME, Kind.MAIL_FAILING, Kind.GATEWAY_FAILING})
+TO_ADMINS = frozenset({Kind.FRAUD_REPORTED, Kind.BREAK_GLASS, Kind.NOT_ME, Kind.MAIL_FAILING, Kind.GATEWAY_FAILING})
 EVERY_WAY = frozenset({Kind.FACTORS_RESET, Kind.RECOVERY_ADDRESS_CHANGED})
 """What is told over every channel as it was before: whoever did it may have made one of them theirs."""
 NEVER_HELD_BACK = frozenset({Kind.FACTORS_RESET, Kind.DIGEST})

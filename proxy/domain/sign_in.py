@@ -54,12 +54,20 @@ def after_password(mfa: MfaState, factors: Collection[FactorKind], *, remembered
     return Stage.IN if remembered or bypassed else Stage.CHALLENGE
 
 
-def may_enrol_first(now: float, *, code_right: bool, trusted_network: bool, open_until: float | None) -> bool:
+def may_enrol_first(
+    now: float,
+    *,
+    code_right: bool,
+    trusted_network: bool,
+    open_until: float | None,
+    provider_says: bool = False,
+) -> bool:
     """Whether the first factor may be registered: it takes more than the account password, which may be stolen.
 
-    `open_until`: with `enrolment: open`, when that ends for this person (seconds since the epoch).
+    `provider_says`: the identity provider has just seen a factor of its own. `open_until`: with `enrolment: open`,
+    when that ends for this person (seconds since the epoch).
     """
-    return code_right or trusted_network or (open_until is not None and now < open_until)
+    return code_right or trusted_network or provider_says or (open_until is not None and now < open_until)
 
 
 def is_fresh(now: float, factor_time: float | None) -> bool:

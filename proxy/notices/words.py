@@ -110,6 +110,11 @@ WORDS: dict[Kind, Words] = {
         message("%(account)s was asked to confirm a sign-in that was not theirs, and reported it. It was ended."),
         _ADMIN,
     ),
+    Kind.BREAK_GLASS: Words(
+        message("%(account)s signed in past the identity provider"),
+        message("The emergency administrator %(account)s signed in with a password of this site."),
+        message("If that was not agreed, disable the account at once, and look at the audit trail."),
+    ),
     Kind.NOT_ME: Words(
         message("%(account)s says: this was not me"),
         message("%(account)s found something in their history that was not them, and undid it."),

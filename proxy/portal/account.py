@@ -59,7 +59,7 @@ _log = logs.get("portal")
 @need(Stage.IN, changing=True)
 async def form(request: Request) -> Response:
     visit = visit_of(request)
-    if visit.desk.config.directory is not None:
+    if not _is_ours(visit.desk, visit.account):
         return render(request, "account_password_elsewhere.html", elsewhere=visit.desk.config.portal.password_url)
     if await _needs_factor(visit):
         return challenge("/account-password")
@@ -69,7 +69,7 @@ async def form(request: Request) -> Response:
 @need(Stage.IN, changing=True)
 async def change(request: Request) -> Response:
     visit, desk = visit_of(request), visit_of(request).desk
-    directory = _embedded(desk)
+    directory = _embedded(desk, visit.account)
     if await _needs_factor(visit):
         return challenge("/account-password")
     given = await form_of(request)
@@ -118,7 +118,8 @@ async def link_form(request: Request) -> Response:
 @anyone
 async def link_set(request: Request) -> Response:
     visit, desk = visit_of(request), visit_of(request).desk
-    directory, account = _embedded(desk), await _linked(request)
+    account = await _linked(request)
+    directory = _embedded(desk, account)
     given = await form_of(request)
     new = Secret(given.get("new", ""))
     problems = _problems(visit, account, new, given.get("again", ""))
@@ -167,9 +168,16 @@ ROUTES = [
 ]
 
 
-def _embedded(desk: PortalDesk) -> Embedded:
-    """HTTPException 404 where account passwords are not ours."""
-    if not isinstance(desk.directory, Embedded):
+def _is_ours(desk: PortalDesk, account: Account) -> bool:
+    """Whether their account password is kept here."""
+    config = desk.config
+    elsewhere = config.directory is not None and config.portal.sign_in is None
+    return not elsewhere and config.portal.keeps_password_of(account.login_names)
+
+
+def _embedded(desk: PortalDesk, account: Account) -> Embedded:
+    """HTTPException 404 where their account password is not ours."""
+    if not isinstance(desk.directory, Embedded) or not _is_ours(desk, account):
         raise HTTPException(404)
     return desk.directory
 
@@ -183,7 +191,7 @@ def _form(
     request: Request, status: int = 200, *, problems: dict[str, str] | None = None, stop: str | None = None
 ) -> Response:
     visit = visit_of(request)
-    must = visit.person.must_change
+    must = visit.must_change
     return render(request, "account_password.html", status, problems=problems or {}, stop=stop, must=must, **_limits())
 
 
@@ -215,7 +223,6 @@ def _prefer(c: Connection, account_id: int, language: str) -> None:
 async def _linked(request: Request) -> Account:
     """Whose password a link sets. HTTPException 404 when it works no more, or never did."""
     desk = visit_of(request).desk
-    _embedded(desk)
     token_hash = tokens.hash_of(request.path_params["token"])
 
     def read(c: Connection) -> Account | None:
@@ -223,6 +230,6 @@ async def _linked(request: Request) -> Account:
         return None if link is None else accounts.by_id(c, link.account_id)
 
     account = await desk.store.read(read)
-    if account is None or not account.enabled:
+    if account is None or not account.enabled or not _is_ours(desk, account):
         raise HTTPException(404)
     return account

@@ -11,7 +11,7 @@ from proxy.domain.model import Account
 from proxy.domain.networks import network_of
 from proxy.domain.notices import Kind, is_new_place
 from proxy.domain.sign_in import Outcome
-from proxy.notices.telling import tell
+from proxy.notices.telling import tell, tell_admins
 from proxy.portal.agents import agent_name
 from proxy.portal.web import Visit, new_token
 from proxy.store import audit, devices, sign_ins
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 DAY = 86400.0
+PROVIDER = "provider"
+"""In place of a factor, for who came in through the identity provider."""
 
 
 def known_device(c: Connection, account_id: int, device_tokens: Sequence[str]) -> tuple[str, Device] | None:
@@ -34,11 +36,18 @@ def known_device(c: Connection, account_id: int, device_tokens: Sequence[str]) -
 
 
 def arrive(
-    c: Connection, visit: Visit, account: Account, factor: str | None, *, remember: bool = False, told: bool = False
+    c: Connection,
+    visit: Visit,
+    account: Account,
+    factor: str | None,
+    *,
+    remember: bool = False,
+    told: bool = False,
+    by_provider: bool = False,
 ) -> int:
     """Somebody is in: the id of the device, which is known from now on. `factor`: which one was proven, for people;
     `remember`: they want no factor to be asked for in this browser for a while; `told`: the person is told of it by
-    something else that they are told."""
+    something else that they are told; `by_provider`: the identity provider has just vouched for them."""
     desk, now = visit.desk, visit.desk.clock()
     known = known_device(c, account.id, visit.device_tokens)
     before = sign_ins.networks(c, [account.id]).get(account.id, set())
@@ -53,6 +62,10 @@ def arrive(
         inform(c, visit, account, Kind.SIGNED_IN, device_id=str(device.id))
     _record(c, visit, account, Outcome.SIGNED_IN, factor, device.id)
     note(c, visit, account, Event.SIGNED_IN, detail=factor)
+    if desk.config.portal.sign_in is not None and not (by_provider or visit.by_provider):
+        note(c, visit, account, Event.BREAK_GLASS_USED)
+        facts = {"account": account.address, "address": visit.address, "agent": agent_name(visit.agent)}
+        tell_admins(c, Kind.BREAK_GLASS, facts, now)
     days = desk.config.portal.remember_days
     if remember and days:
         devices.remember(c, account.id, device.id, now + days * DAY)
@@ -71,6 +84,11 @@ def refuse(
     """Somebody is not in."""
     _record(c, visit, account, outcome, factor, device_id)
     note(c, visit, account, Event.SIGN_IN_REFUSED, reason=outcome.value, detail=factor)
+
+
+def refuse_disabled(c: Connection, visit: Visit, account: Account) -> None:
+    """The identity provider vouches for them, but the account is disabled."""
+    note(c, visit, account, Event.SIGN_IN_REFUSED, reason="account_disabled")
 
 
 def note(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -61,6 +62,8 @@ async def best(request: Request) -> Response:
     kinds = await _kinds(visit)
     if kinds:
         return await _show(request, kinds[0], kinds, wanted_of(request.query_params))
+    if visit.stage is Stage.IN and visit.by_provider:  # which has to say once more that it is them
+        return redirect(f"/sign-in/provider?next={quote(wanted_of(request.query_params))}")
     # Something needs a factor, and there is none yet; or there are some, and none is offered here any more.
     if visit.stage is Stage.IN and not await visit.desk.store.read(factors.kinds, visit.account.id):
         return redirect("/enrol")

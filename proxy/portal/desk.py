@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from proxy.config.settings import Config
 from proxy.directory import Directory
+from proxy.directory.oidc import Provider
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.networks import NetworkSet
 from proxy.factors import Factor
@@ -44,6 +45,8 @@ class PortalDesk:
     """None: no mail is sent."""
     web_push: WebPush | None = None
     """None: browsers are not woken from here."""
+    provider: Provider | None = None
+    """Where people sign in, if it is not here."""
     base: str = field(init=False)
     """The path of portal.url, without a slash at its end."""
     origin: str = field(init=False)

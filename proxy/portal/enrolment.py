@@ -1,5 +1,6 @@
 """/enrol: the first factor. It takes more than the account password, which may be stolen: a one-time enrolment code, a
-trusted network, or, where `portal.enrolment` is open, the fortnight after MFA was enabled for the account.
+trusted network, an identity provider that has just seen another factor, or, where `portal.enrolment` is open, the
+fortnight after MFA was enabled for the account.
 
 Choose a method, set it up, prove it; recovery codes, shown once; then the first app password.
 """
@@ -187,6 +188,7 @@ def _right(visit: Visit) -> _Right:
         visit.desk.clock(),
         code_right=issued is not None,
         trusted_network=visit.trusted,
+        provider_says=visit.by_provider and visit.fresh,
         open_until=since + OPEN_FOR if is_open and since is not None else None,
     )
     return _Right(given, issued)

@@ -16,6 +16,7 @@ from proxy.domain.sign_in import Outcome, Stage
 from proxy.notices import words
 from proxy.portal.agents import agent_name
 from proxy.portal.app_password_rows import host
+from proxy.portal.arrival import PROVIDER
 from proxy.portal.factor_texts import KINDS
 from proxy.portal.moments import Moment, tell
 from proxy.portal.not_me import may_say
@@ -163,6 +164,8 @@ def _sign_in(visit: Visit, row: SignIn) -> SignInRow:
 
 def _factor(visit: Visit, told: str) -> str:
     """`totp: Phone`, as sign-ins record it, in words."""
+    if told == PROVIDER:
+        return visit.desk.config.portal.provider_name
     kind, _, name = told.partition(": ")
     if kind not in set(FactorKind):
         return told

@@ -144,9 +144,9 @@ def _challenge(desk: PortalDesk, cookie: str) -> bytes:
 
 
 def _passkey(desk: PortalDesk) -> Passkey:
-    """HTTPException 404 where this portal.url cannot have passkeys."""
+    """HTTPException 404 where this portal.url cannot have passkeys, and where an identity provider is to be asked."""
     passkey = desk.factors.get(FactorKind.PASSKEY)
-    if not isinstance(passkey, Passkey):
+    if desk.config.portal.sign_in is not None or not isinstance(passkey, Passkey):
         raise HTTPException(404)
     return passkey
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,7 +23,7 @@ from proxy.domain import delays
 from proxy.domain.delays import Step
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.login_names import canonical
-from proxy.domain.model import Account, AccountKind
+from proxy.domain.model import Account, AccountKind, MfaState
 from proxy.domain.secret import Secret
 from proxy.domain.sign_in import LIFE, Outcome, Stage, after_password
 from proxy.portal import arrival
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
 REFUSED = message("The name or the password is not right. Check both and try again.")
 UNAVAILABLE = message("Your password cannot be checked just now. That is our fault: please try again in a minute.")
 EXPIRED = message("Your password is right, but it must be changed before you can sign in.")
+SIGNED_OUT_HERE = "signed-out-here"
 SAID = {
     "signed-out": message("You are signed out."),
+    SIGNED_OUT_HERE: message("You are signed out here. At %(provider)s you may still be signed in."),
     "password-set": message("Your new password is set. Sign in with it."),
     "stopped": message(
         "That sign-in was stopped, on your phone or because it took too long. Was it you? Sign in again."
@@ -58,7 +61,8 @@ class _Who:
     """Whom a name leads to, and what tries count against."""
 
     account: Account | None
-    """None also for what cannot sign in: disabled accounts, shared mailboxes, services."""
+    """None also for what cannot sign in: disabled accounts, shared mailboxes, services, and whoever does so at the
+    identity provider."""
     device: Device | None
     keys: tuple[str, ...]
     shown: str
@@ -72,13 +76,20 @@ async def form(request: Request) -> Response:
     visit = visit_of(request)
     if visit.stage is not None:
         return redirect(visit.goal())
-    said = SAID.get(request.query_params.get("said", ""))
-    return _form(request, wanted_of(request.query_params), said=visit.say(said) if said else None)
+    provider, word = visit.desk.provider, request.query_params.get("said", "")
+    said = visit.say(SAID[word], provider=visit.desk.config.portal.provider_name) if word in SAID else None
+    wanted = wanted_of(request.query_params)
+    if provider is None:
+        return form_page(request, wanted, said=said)
+    there = await provider.sign_out_address(visit.desk.config.portal.url) if word == SIGNED_OUT_HERE else ""
+    return render(request, "sign_in_provider.html", next=wanted, said=said, sign_out_there=there)
 
 
 @anyone
 async def submit(request: Request) -> Response:
     visit, desk = visit_of(request), visit_of(request).desk
+    if desk.provider is not None and not desk.provider.settings.break_glass:
+        raise HTTPException(404)
     release = asyncio.get_running_loop().time() + desk.config.limits.refusal_delay
     given = await form_of(request)
     name, password = given.get("name", "").strip(), Secret(given.get("password", ""))
@@ -87,31 +98,31 @@ async def submit(request: Request) -> Response:
         problems = {} if name else {"name": visit.say("Enter your e-mail address.")}
         if not password.reveal():
             problems["password"] = visit.say("Enter your password.")
-        return _form(request, wanted, name, 400, problems=problems)
+        return form_page(request, wanted, name, 400, problems=problems)
     who = await desk.store.read(_who, visit, name)
     wait = await desk.store.write(throttles.ahead, who.keys, desk.clock())
     if wait:
         _log.info("sign-in delayed", user=who.shown, rip=visit.address)
         stop, headers = patience(visit, wait)
-        response = _form(request, wanted, name, 429, stop=stop)
+        response = form_page(request, wanted, name, 429, stop=stop)
         response.headers.update(headers)
         return response
     checked = await desk.directory.check(who.account, password)
     if checked is Checked.UNAVAILABLE:
         await desk.store.write(throttles.take_back, who.keys)
-        return _form(request, wanted, name, 503, stop=visit.say(UNAVAILABLE))
+        return form_page(request, wanted, name, 503, stop=visit.say(UNAVAILABLE))
     if checked is Checked.WRONG or who.account is None:
         _log.info("sign-in refused", user=who.shown, rip=visit.address)
         await asyncio.sleep(release - asyncio.get_running_loop().time())
-        response = _form(request, wanted, name, 400, stop=visit.say(REFUSED))
+        response = form_page(request, wanted, name, 400, stop=visit.say(REFUSED))
         if who.known is not None:  # behind the answer, whose time must not tell that there is something to write down
             response.background = BackgroundTask(_remember, visit, who.known, who.device)
         return response
-    if checked is Checked.MUST_CHANGE and desk.config.directory is not None:
+    if checked is Checked.MUST_CHANGE and desk.config.directory is not None and desk.provider is None:
         # Ours are changed here, after the second step; an LDAP server's are not.
         _log.info("account password must be changed", user=who.shown, rip=visit.address)
         await desk.store.write(throttles.take_back, who.keys)
-        return _form(request, wanted, name, 403, stop=visit.say(EXPIRED), elsewhere=desk.config.portal.password_url)
+        return form_page(request, wanted, name, 403, stop=visit.say(EXPIRED), elsewhere=desk.config.portal.password_url)
     stage = await desk.store.write(_enter, visit, who.account, who.device, who.keys)
     _log.info("account password right", user=who.account.address, rip=visit.address, next=stage.value)
     if stage is Stage.IN:
@@ -122,10 +133,11 @@ async def submit(request: Request) -> Response:
 @anyone
 async def sign_out(request: Request) -> Response:
     visit = visit_of(request)
+    by_provider = visit.by_provider
     if visit.loaded is not None:
         await visit.desk.store.write(portal_sessions.end, visit.session.token_hash)
         visit.end()
-    return redirect("/sign-in?said=signed-out")
+    return redirect(f"/sign-in?said={SIGNED_OUT_HERE if by_provider else 'signed-out'}")
 
 
 ROUTES = [
@@ -135,7 +147,7 @@ ROUTES = [
 ]
 
 
-def _form(
+def form_page(
     request: Request,
     wanted: str,
     name: str = "",
@@ -146,6 +158,8 @@ def _form(
     problems: dict[str, str] | None = None,
     elsewhere: str = "",
 ) -> Response:
+    """The form that asks for an account password."""
+    desk = visit_of(request).desk
     return render(
         request,
         "sign_in.html",
@@ -156,7 +170,7 @@ def _form(
         stop=stop,
         problems=problems or {},
         elsewhere=elsewhere,
-        passkeys=FactorKind.PASSKEY in visit_of(request).desk.factors,
+        passkeys=FactorKind.PASSKEY in desk.factors and desk.config.portal.sign_in is None,
     )
 
 
@@ -173,6 +187,7 @@ def _who(c: Connection, visit: Visit, name: str) -> _Who:
     device_id = device.id if device is not None else None
     keys = delays.keys(Step.PASSWORD, str(found.id), visit.address, device_id, trusted=visit.trusted)
     signs_in = found.enabled and found.kind is AccountKind.PERSON
+    signs_in = signs_in and desk.config.portal.keeps_password_of(found.login_names)
     return _Who(found if signs_in else None, device, keys, found.address, found)
 
 
@@ -191,9 +206,10 @@ def _enter(c: Connection, visit: Visit, account: Account, device: Device | None,
     throttles.succeeded(c, keys)
     person = people.by_id(c, account.id)
     remembered = device is not None and device.remembered(now)
-    stage = after_password(
-        account.mfa, factors.kinds(c, account.id), remembered=remembered, bypassed=person.bypassed(now)
-    )
+    mfa, bypassed = account.mfa, person.bypassed(now)
+    if visit.desk.config.portal.sign_in is not None:  # past the identity provider nobody is let in without a factor
+        mfa, remembered, bypassed = MfaState.ENFORCED, False, False
+    stage = after_password(mfa, factors.kinds(c, account.id), remembered=remembered, bypassed=bypassed)
     device_id = device.id if device is not None else None
     if stage is Stage.IN:
         device_id = arrival.arrive(c, visit, account, None)

@@ -108,6 +108,16 @@ class Visit:
         return is_fresh(self.desk.clock(), self.session.factor_time)
 
     @property
+    def by_provider(self) -> bool:
+        """Whether the identity provider vouches for them, and no password of ours."""
+        return self.loaded is not None and self.session.provider_time is not None
+
+    @property
+    def must_change(self) -> bool:
+        """Whether they must change their account password before anything else. A provider's is not our business."""
+        return self.person.must_change and not self.by_provider
+
+    @property
     def trusted(self) -> bool:
         """Whether they are in one of portal.trusted_networks."""
         return self.address in self.desk.trusted
@@ -126,7 +136,7 @@ class Visit:
         if self.loaded is None:
             return "/sign-in"
         if self.stage is Stage.IN:
-            return "/account-password" if self.person.must_change else "/app-passwords"
+            return "/account-password" if self.must_change else "/app-passwords"
         return "/challenge" if self.stage is Stage.CHALLENGE else "/enrol"
 
     def begin(self, c: Connection, session: PortalSession) -> None:
@@ -141,33 +151,32 @@ class Visit:
         assert account is not None  # the session's foreign key holds it
         self._go_on(token, session, account, people.by_id(c, account.id))
 
-    def step(self, c: Connection, stage: Stage, *, factor_time: float | None, device_id: int | None) -> None:
-        """The session goes on at this stage under a new token; notes are gone. Raises Overtaken."""
+    def step(
+        self,
+        c: Connection,
+        stage: Stage,
+        *,
+        factor_time: float | None,
+        device_id: int | None,
+        provider_time: float | None = None,
+    ) -> None:
+        """The session goes on at this stage under a new token; notes are gone. `provider_time`: if it is another.
+        Raises Overtaken."""
         was, now = self.session, self.desk.clock()
         token = new_token(self.desk)
-        expires = was.expires if was.stage is stage else now + LIFE
-        if not portal_sessions.rotate(
-            c,
-            was.token_hash,
-            tokens.hash_of(token),
-            stage=stage,
-            now=now,
-            expires=expires,
-            password_time=was.password_time,
-            factor_time=factor_time,
-            device_id=device_id,
-        ):
-            raise Overtaken
         session = replace(
             was,
             token_hash=tokens.hash_of(token),
             stage=stage,
             seen=now,
-            expires=expires,
+            expires=was.expires if was.stage is stage else now + LIFE,
             factor_time=factor_time,
             device_id=device_id,
+            provider_time=was.provider_time if provider_time is None else provider_time,
             notes={},
         )
+        if not portal_sessions.rotate(c, was.token_hash, session):
+            raise Overtaken
         self._go_on(token, session, self.account, self.person)
 
     async def stay(self) -> None:
@@ -225,7 +234,7 @@ def need(
             if visit.stage is None:
                 here = await _here(request, back, keep)
                 return visit.answer(redirect(f"/sign-in?next={quote(here)}" if here else "/sign-in"))
-            must_change = visit.stage is Stage.IN and visit.person.must_change and not changing
+            must_change = visit.stage is Stage.IN and visit.must_change and not changing
             if visit.stage not in stages or must_change:
                 return visit.answer(redirect(visit.goal()))
             if fresh and not visit.fresh:

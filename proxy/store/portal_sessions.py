@@ -30,7 +30,7 @@ class PortalSession:
     expires: float
     """Absolute: requests do not move it."""
     password_time: float | None
-    """When the account password was right; None where a passkey was the only step."""
+    """When the account password was right; None where a passkey or the identity provider was the only step."""
     factor_time: float | None
     """When a factor was last proven."""
     device_id: int | None
@@ -39,6 +39,8 @@ class PortalSession:
     """The browser, as it calls itself."""
     notes: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """What a half-done step needs; JSON."""
+    provider_time: float | None = None
+    """When the identity provider last vouched for them; None: they came in with a password or a passkey of ours."""
 
 
 _live = (table.c.expires > bindparam("now"), table.c.seen > bindparam("idle_since"))
@@ -48,8 +50,7 @@ _of_account = select(table).where(table.c.account_id == bindparam("id"), *_live)
 
 def add(c: Connection, session: PortalSession) -> None:
     """Begin a session. Beyond MOST of the account at its stage, those unseen for longest end."""
-    values = {**asdict(session), "stage": session.stage.value, "notes": json.dumps(session.notes)}
-    c.execute(insert(table), values)
+    c.execute(insert(table), _values(session))
     same = (table.c.account_id == session.account_id, _is_in(session.stage))
     newest = select(table.c.token_hash).where(*same).order_by(table.c.seen.desc(), table.c.created.desc()).limit(MOST)
     c.execute(delete(table).where(*same, table.c.token_hash.not_in(newest)))
@@ -66,31 +67,10 @@ def of_account(c: Connection, account_id: int, now: float) -> list[PortalSession
     return [_session(row) for row in c.execute(_of_account, {"id": account_id, "now": now, "idle_since": now - IDLE})]
 
 
-def rotate(
-    c: Connection,
-    old_hash: bytes,
-    new_hash: bytes,
-    *,
-    stage: Stage,
-    now: float,
-    expires: float,
-    password_time: float | None,
-    factor_time: float | None,
-    device_id: int | None,
-) -> bool:
-    """The same session one step on, under another token, with no notes. False when it has ended or stepped on already:
-    of two requests with one cookie, one gets there."""
-    values = {
-        "token_hash": new_hash,
-        "stage": stage.value,
-        "seen": now,
-        "expires": expires,
-        "password_time": password_time,
-        "factor_time": factor_time,
-        "device_id": device_id,
-        "notes": "{}",
-    }
-    return bool(c.execute(update(table).where(table.c.token_hash == old_hash).values(**values)).rowcount)
+def rotate(c: Connection, old_hash: bytes, session: PortalSession) -> bool:
+    """Put `session` in the place of the one that it is a step ahead of, under another token. False when that has ended
+    or stepped on already: of two requests with one cookie, one gets there."""
+    return bool(c.execute(update(table).where(table.c.token_hash == old_hash).values(**_values(session))).rowcount)
 
 
 def touch(c: Connection, token_hash: bytes, now: float) -> None:
@@ -137,6 +117,10 @@ def prune(c: Connection, now: float) -> int:
 
 def _is_in(stage: Stage) -> ColumnElement[bool]:
     return table.c.stage == Stage.IN.value if stage is Stage.IN else table.c.stage != Stage.IN.value
+
+
+def _values(session: PortalSession) -> dict[str, Any]:
+    return {**asdict(session), "stage": session.stage.value, "notes": json.dumps(session.notes)}
 
 
 def _session(row: Row[Any]) -> PortalSession:

@@ -228,6 +228,7 @@ portal_sessions = Table(
     Column("address", String, nullable=False),
     Column("agent", String, nullable=False),
     Column("notes", String, nullable=False),
+    Column("provider_time", Double),
 )
 """Signed in at the portal, or on the way there. `notes` is JSON: what a half-done step needs."""
 

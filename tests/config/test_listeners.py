@@ -56,7 +56,7 @@ TABLE: list[tuple[str, str, list[str]]] = [
     (PORTAL, "{}", ['3:9: portal.url: is missing; write "https://login.example.org"']),
     (PORTAL, '"https://login.example.org"', [
         "3:9: portal: must be a mapping; write {url: …} (keys: url, listen, tls, name, forwarded_from,"
-        " trusted_networks, enrolment, remember_days, password_url, mail, profile_signer, user)"
+        " trusted_networks, enrolment, remember_days, password_url, mail, profile_signer, user, sign_in)"
     ]),
     (PORTAL, '{url: "https://login.example.org", name: "a:b", remember_days: 366, enrolment: free}', [
         "3:50: portal.name: must be at most 64 printable characters without a colon",

@@ -16,12 +16,14 @@ from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import ViewportSize
 
 from proxy.admin import app_passwords, enrolment
-from proxy.config.settings import Address, LdapDirectory
+from proxy.config.settings import Address, LdapDirectory, OidcSignIn
 from proxy.directory import Checked
+from proxy.directory.oidc import Provider
 from proxy.domain import tokens
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Account, MfaState
 from proxy.domain.notices import Kind
+from proxy.domain.secret import Secret
 from proxy.domain.sign_in import Outcome, Stage
 from proxy.domain.verdicts import Reason
 from proxy.factors import NewFactor
@@ -36,6 +38,7 @@ from proxy.store.links import Purpose
 from proxy.store.sign_ins import SignIn
 from tests.admin.office import NOW, OPERATOR
 from tests.notices.post_office import post_office
+from tests.peers.process import free_ports
 from tests.portal.browsing import served
 from tests.portal.site import FIREFOX, PASSWORD, App, Site
 from tests.portal.walk import Recorder, Walk
@@ -133,6 +136,23 @@ def nobody(walk: Walk) -> None:
     walk.get("/profile/x.mobileconfig", "gone", status=410)
     walk.page.goto("about:blank")
     walk.post("/sign-in", "403, sent from elsewhere", status=403, name="alice", password=PASSWORD)
+
+
+def at_a_provider(walk: Walk) -> None:
+    """Where people sign in at an identity provider, which is down."""
+    site = walk.site
+    walk.be(None)
+    with at_provider(walk):
+        walk.get("/sign-in", "at a provider")
+        walk.get("/sign-in?said=signed-out-here", "signed out here")
+        walk.get("/sign-in/provider", "503", status=503)
+        walk.get("/sign-in/break-glass")
+        walk.page.route("**/sign-in/returned*", lambda route: route.abort("aborted"))  # to look before it leads on
+        walk.get("/sign-in/callback?code=x&state=y")
+        walk.page.unroute("**/sign-in/returned*")
+        walk.get("/sign-in/returned?code=x&state=y", "too late", status=400)
+        walk.be(site.person("pia"))
+        walk.get("/account-password", "a provider's")
 
 
 def enrolling(walk: Walk) -> None:
@@ -358,6 +378,7 @@ def with_account_password(walk: Walk) -> None:
 
 WALKS = (
     nobody,
+    at_a_provider,
     enrolling,
     challenged,
     empty,
@@ -462,6 +483,20 @@ def kept_elsewhere(walk: Walk, checked: Checked) -> Iterator[None]:
     config = replace(config, directory=LdapDirectory("ldaps://ldap.example.org"), portal=portal)
     with walk.without("config", config), walk.without("directory", _Says(checked)):
         yield
+
+
+@contextmanager
+def at_provider(walk: Walk) -> Iterator[None]:
+    """People sign in at an identity provider that nothing listens for."""
+    config = walk.site.desk.config
+    settings = OidcSignIn(
+        f"http://127.0.0.1:{free_ports(1)[0]}", "x", Secret("x"), name="ID", break_glass="x@example.org"
+    )
+    config = replace(config, portal=replace(config.portal, sign_in=settings))
+    provider = Provider(settings, f"{walk.origin}/sign-in/callback", walk.site.desk.clock)
+    with walk.without("config", config), walk.without("provider", provider):
+        yield
+    walk.server.run(provider.close())
 
 
 @contextmanager

@@ -94,6 +94,10 @@ GET  /set-password/{token}                        everybody 404
 POST /set-password/{token}                        everybody 404
 GET  /sign-in                    200       challenge enrol     list      list      password  200       list
 POST /sign-in                                     everybody 400
+GET  /sign-in/break-glass                         everybody 404
+GET  /sign-in/callback                            everybody 404
+GET  /sign-in/provider                            everybody 404
+GET  /sign-in/returned                            everybody 404
 GET  /sign-in/passkey            200       200       200       list      list      password  200       list
 POST /sign-in/passkey                             everybody 400
 POST /sign-out                                    everybody sign-in

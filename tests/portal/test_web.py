@@ -147,11 +147,12 @@ def test_who_must_change_the_password_does_nothing_else(site: Site) -> None:
 
 def test_one_step_ahead_of_two_requests_with_one_cookie(site: Site) -> None:
     site.person("bob", MfaState.ENABLED)
-    site.signed_in("bob")
-    (row,) = site.read(notes_of, session_table)
-    step = {"stage": Stage.IN, "now": 1.0, "expires": 2.0, "password_time": 1.0, "factor_time": 1.0, "device_id": None}
-    assert site.write(portal_sessions.rotate, row.token_hash, b"a" * 32, **step)
-    assert not site.write(portal_sessions.rotate, row.token_hash, b"b" * 32, **step)
+    bob = site.signed_in("bob")
+    hashed = tokens.hash_of(bob.cookies["__Host-sidegate"])
+    session = site.read(portal_sessions.by_token, hashed, site.office.now)
+    assert session is not None
+    assert site.write(portal_sessions.rotate, hashed, replace(session, token_hash=b"a" * 32))
+    assert not site.write(portal_sessions.rotate, hashed, replace(session, token_hash=b"b" * 32))
 
 
 # ---- requests from elsewhere --------------------------------------------------------------------

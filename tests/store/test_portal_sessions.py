@@ -52,17 +52,10 @@ def test_seen_does_not_go_back(store: Store) -> None:
 
 def step_on(token: bytes):
     def job(c) -> bool:
-        return portal_sessions.rotate(
-            c,
-            b"t",
-            token,
-            stage=Stage.IN,
-            now=1010.0,
-            expires=5000.0,
-            password_time=1000.0,
-            factor_time=1010.0,
-            device_id=None,
-        )
+        was = portal_sessions.by_token(c, b"t", 1010.0)
+        step = {"stage": Stage.IN, "seen": 1010.0, "expires": 5000.0, "factor_time": 1010.0, "provider_time": 990.0}
+        before = was or session(1)
+        return portal_sessions.rotate(c, b"t", replace(before, token_hash=token, notes={}, **step))
 
     return job
 
@@ -74,6 +67,7 @@ def test_a_step_changes_the_token_and_drops_the_notes(store: Store) -> None:
         assert step_on(b"new")(c)
         assert portal_sessions.by_token(c, b"t", 1010.0) is None
         expected = session(alice.id, "new", stage=Stage.IN, seen=1010.0, expires=5000.0, factor_time=1010.0)
+        expected = replace(expected, provider_time=990.0)
         assert portal_sessions.by_token(c, b"new", 1010.0) == expected
         assert not step_on(b"other")(c)
 
