@@ -2,6 +2,7 @@
 
 embedded.py   sidegate's own: Argon2id hashes in the store
 ldap.py       an LDAP server: a Bind with the password
+oidc.py       an identity provider, which is asked in the place of all these
 pool.py       the threads that both check in, so many and no more
 choosing.py   what a new account password must not be
 """

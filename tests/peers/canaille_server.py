@@ -66,6 +66,7 @@ def main() -> None:
             id_token_signed_response_alg="RS256",
             client_uri="http://127.0.0.1",
         )
+        Backend.instance.save(client)
         client.audience = [client]
         Backend.instance.save(client)
     logging.getLogger("werkzeug").setLevel(logging.INFO)

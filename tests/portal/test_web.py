@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from http.cookies import SimpleCookie
 from pathlib import Path
 
