@@ -119,7 +119,7 @@ class _Portal:
         self._texts = texts.load()
         self._outbox = Outbox(self._store, self._texts, time.time)
         self._web_push = WebPush(server_key(self._sealer.derive("vapid", SEED_BYTES)), "", (), time.time)
-        self._waking = Waking(self._web_push, self._store, self._texts)
+        self._waking = Waking(self._web_push, self._store, self._texts, time.time)
         self._tls = None if config.portal.tls is None else ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if self._tls is not None:
             self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -133,7 +133,7 @@ class _Portal:
             _load_certificate(self._tls, config.portal.tls)
         mailer = _mailer(config)
         self._web_push.use(config.factors.push.contact, config.factors.push.services)
-        self._waking.site = config.portal.name
+        self._waking.site, self._waking.node = config.portal.name, config.node
         self._outbox.use(
             mailer,
             self._web_push,

@@ -11,14 +11,16 @@ import pytest
 
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import Account, MfaState
+from proxy.domain.notices import Kind
 from proxy.notices.encryption import server_key
 from proxy.notices.web_push import WebPush
 from proxy.portal import texts
 from proxy.portal.push_waking import Waking
 from proxy.store import factors, portal_sessions, sign_ins
+from proxy.store.schema import notices
 from tests.portal.guest import Guest
 from tests.portal.phones import PhoneBrowser, give_phone, number_on, state_of
-from tests.portal.site import Browser, Site, elements, forms_of, text_of
+from tests.portal.site import Browser, Site, elements, forms_of, notes_of, text_of
 from tests.support.phone import SoftPhone
 from tests.support.push_service import PushService, Subscriber, push_service
 
@@ -371,8 +373,8 @@ def wake(site: Site, service: PushService, account: Account) -> None:
 
     async def ask() -> None:
         web_push = WebPush(KEY, "mailto:postmaster@example.org", [service.origin], site.desk.clock)
-        waking = Waking(web_push, site.desk.store, texts.load())
-        waking.site = "Example Mail"
+        waking = Waking(web_push, site.desk.store, texts.load(), site.desk.clock)
+        waking.site, waking.node = "Example Mail", "node1"
         waking(account, rows(site, account))
         await asyncio.gather(*waking._running)
         await waking.close()
@@ -412,13 +414,26 @@ def test_a_subscription_that_is_gone_is_forgotten_and_the_phone_is_not(site: Sit
         assert row.public["key"] == phone.key
 
 
+def test_a_push_service_that_fails_is_in_the_audit_and_told_to_admins(site: Site) -> None:
+    site.person("root", admin=True)
+    with push_service() as service:
+        service.answer = 500
+        give_phone(site, site.alice, "my phone", **service.subscriber().subscription)
+        give_phone(site, site.alice, "tablet", **service.subscriber().subscription)
+        wake(site, service, site.alice)
+    failed = [record for record in site.audit() if record[0] == "notice_failed"]
+    assert sorted(str(record[3]) for record in failed) == ["push: my phone by 127.0.0.1", "push: tablet by 127.0.0.1"]
+    told = [row for row in site.read(notes_of, notices) if row.kind == Kind.GATEWAY_FAILING]
+    assert len(told) == 1
+
+
 def test_a_push_service_that_hangs_holds_up_no_page(site: Site) -> None:
     with push_service() as service:
         service.answer = None
         account = site.person("bob", MfaState.ENFORCED)
         phone = PhoneBrowser(site, give_phone(site, account, "my phone", **service.subscriber().subscription))
         web_push = WebPush(KEY, "mailto:postmaster@example.org", [service.origin], site.desk.clock)
-        waking = Waking(web_push, site.desk.store, texts.load())
+        waking = Waking(web_push, site.desk.store, texts.load(), site.desk.clock)
         push: Any = site.desk.factors[FactorKind.PUSH]
         push._wake = waking
         browser: Browser = site.signed_in("bob")
