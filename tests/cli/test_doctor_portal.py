@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from proxy.cli.doctor.finding import State
+from proxy.cli.doctor.finding import Finding, State
 from proxy.cli.doctor.portal import portal, remarks
 from proxy.config import Config
-from proxy.config.settings import Enrolment, LdapDirectory
+from proxy.config.settings import Enrolment, LdapDirectory, OidcSignIn
 from proxy.domain.secret import Secret
 from tests.admin.office import configuration
 from tests.peers.process import free_ports
 from tests.peers.slapd import PEOPLE, SERVICE, SERVICE_PASSWORD, Slapd
+from tests.support.fake_provider import provider
 from tests.support.sidegate import Certificates
 
 
@@ -109,3 +111,33 @@ def test_a_directory_that_answers(tmp_path: Path) -> None:
         assert found.state is State.FAILED
     finally:
         slapd.stop()
+
+
+def test_an_identity_provider_is_asked_for_its_metadata_and_keys(tmp_path: Path) -> None:
+    with provider(time.time) as fake:
+        settings = OidcSignIn(fake.issuer, "sidegate", amr=("mfa",), break_glass="admin@example.org")
+        config = configured(tmp_path, sign_in=settings)
+
+        def said() -> Finding:
+            (found,) = [finding for finding in portal(config) if finding.check == "identity provider"]
+            return found
+
+        assert (said().state, said().text) == (
+            State.OK,
+            f"{fake.issuer} answers, and signs with RS256, PS256, ES256, EdDSA",
+        )
+        fake.published = []
+        assert (said().state, "publishes no key" in said().text) == (State.FAILED, True)
+        fake.metadata = {"issuer": f"{fake.issuer}/"}
+        assert (said().state, "another issuer" in said().text) == (State.FAILED, True)
+        fake.stop()
+        assert (said().state, "cannot be reached" in said().text) == (State.FAILED, True)
+
+
+def test_what_an_identity_provider_is_not_told_is_remarked(tmp_path: Path) -> None:
+    bare = OidcSignIn("https://id.example.org", "sidegate")
+    texts = [text for text, _ in remarks(configured(tmp_path, sign_in=bare))]
+    assert any("break_glass is missing" in text for text in texts)
+    assert any("mfa is missing" in text for text in texts)
+    whole = replace(bare, acr=("gold",), break_glass="admin@example.org")
+    assert not any("portal.sign_in" in text for text, _ in remarks(configured(tmp_path, sign_in=whole)))

@@ -133,3 +133,14 @@ def test_whose_password_is_kept_here(tmp_path: Path) -> None:
     without = loaded(tmp_path, sign_in(f"type: oidc, {NEEDED}"), secrets=True).portal
     assert not without.keeps_password_of(["alice@example.org"])
     assert loaded(tmp_path, VALID, secrets=True).portal.keeps_password_of(["alice@example.org"])
+
+
+def test_what_the_docs_say_is_a_configuration(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "portal" / "identity-provider.md"
+    _, _, rest = page.read_text("utf-8").partition("```yaml\n")
+    settings = {**yaml.safe_load(VALID), **yaml.safe_load(rest.partition("```")[0])}
+    path = tmp_path / "sidegate.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    config = load(path, certificates=False, secrets=False, directory=False)
+    assert config.portal.sign_in is not None
+    assert config.portal.sign_in.amr == ("mfa", "otp", "hwk")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
 from proxy.cli.doctor.finding import Finding, State
 from proxy.config import Config
-from proxy.config.settings import Enrolment, LdapDirectory
+from proxy.config.settings import Enrolment, LdapDirectory, OidcSignIn
 from proxy.config.values import is_loopback
 from proxy.directory import Checked
 from proxy.domain.secret import Secret
@@ -41,6 +42,18 @@ def remarks(config: Config) -> Iterator[tuple[str, str]]:
             "accounts enrolment-code --pending makes codes for all of them",
         )
 
+    provider = portal.sign_in
+    if provider is not None and not provider.break_glass:
+        yield (
+            "portal.sign_in.break_glass is missing: while the identity provider is down nobody can sign in",
+            "name an admin there, and give them a password and a factor before it is needed",
+        )
+    if provider is not None and not (provider.acr or provider.amr):
+        yield (
+            "portal.sign_in.mfa is missing: whatever the provider asked people for counts as a password alone",
+            "see what it sends in acr and amr after a second factor, and list that",
+        )
+
 
 def portal(config: Config) -> Iterator[Finding]:
     """Whether people reach the portal, and it the directory."""
@@ -49,6 +62,8 @@ def portal(config: Config) -> Iterator[Finding]:
     yield _reached(config.portal.url)
     if config.directory is not None:
         yield _directory(config.directory)
+    if config.portal.sign_in is not None:
+        yield _provider(config.portal.sign_in)
 
 
 def _reached(url: str) -> Finding:
@@ -94,3 +109,25 @@ def _directory(settings: LdapDirectory) -> Finding:
         f"{settings.url} cannot be asked: nobody signs in at the portal; app passwords work",
         "see the line above, and url, ca, bind_dn and password_file of directory",
     )
+
+
+def _provider(settings: OidcSignIn) -> Finding:
+    """Its metadata and keys, as the portal fetches them. Nobody is signed in."""
+    from proxy.directory.oidc import Provider, ProviderDown  # and httpx with it
+
+    async def ask() -> tuple[str, int]:
+        provider = Provider(settings, "", time.time)
+        try:
+            algorithms = (await provider.metadata()).algorithms
+            return ", ".join(algorithms), len(await provider.keys())
+        finally:
+            await provider.close()
+
+    check = "identity provider"
+    try:
+        algorithms, keys = asyncio.run(ask())
+    except ProviderDown as error:
+        return Finding(check, State.FAILED, str(error), "compare portal.sign_in.issuer and ca, and see its log")
+    if not keys:
+        return Finding(check, State.FAILED, f"{settings.issuer} publishes no key to verify with", "see its settings")
+    return Finding(check, State.OK, f"{settings.issuer} answers, and signs with {algorithms}")
