@@ -18,6 +18,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import MfaState
 from proxy.domain.sign_in import Stage
+from proxy.factors.push import SCANNED
 from proxy.notices.encryption import server_key
 from proxy.notices.web_push import WebPush, message
 from proxy.store import factors, people
@@ -216,3 +217,30 @@ def test_on_the_phone_itself_nothing_is_typed(stand: Stand) -> None:
     phone.get_by_role("link", name="Go on with the sign-in").click()
     phone.get_by_role("button", name="Go on").click()
     expect(phone).to_have_url(f"{stand.origin}/app-passwords")
+
+
+def test_the_number_is_scanned_where_the_browser_can(stand: Stand) -> None:
+    """Debian's Chromium reads no codes, so the camera and the reader are stood in for; what they read is the page's."""
+    stand.register()
+    stand.phone.context.add_init_script(
+        """window.BarcodeDetector = class {
+            async detect() { return ["https://example.net/", window.seen].map((rawValue) => ({ rawValue })); }
+        };
+        navigator.mediaDevices.getUserMedia = async () => {
+            const canvas = document.createElement("canvas");
+            canvas.getContext("2d").fillRect(0, 0, 9, 9);
+            window.camera = canvas.captureStream(5);
+            return window.camera;
+        };"""
+    )
+    stand.phone.reload()
+    stand.ask()
+    number = stand.number().replace(" ", "")
+    stand.phone.evaluate("seen => { window.seen = seen; }", f"{SCANNED}{number}")
+    stand.phone.get_by_role("button", name="Scan the picture instead").click()
+    field = stand.phone.get_by_label("If it is you: the number that the page shows")
+    expect(field).to_have_value(number)
+    expect(stand.phone.locator("[data-scanner]")).to_be_hidden()
+    assert stand.phone.evaluate("window.camera.getTracks().map((track) => track.readyState)") == ["ended"]
+    stand.phone.get_by_role("button", name="Confirm").click()
+    expect(stand.phone.get_by_role("status")).to_contain_text("Confirmed.")
