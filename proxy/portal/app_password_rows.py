@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 STILL = 30 * 86400.0
 """Seconds since the last try for which a program still tries."""
+SOON = 7 * 86400.0
+"""Seconds before its end from which one should be thinking of the next."""
 SHOWN_ENDED = 15
 """Tombstones of an account in the list, beyond those that are still tried."""
 
@@ -58,6 +60,7 @@ class Row:
     networks: Sequence[str]
     created: Moment
     ends: Moment | None
+    ends_soon: bool
     used: Use | None
     sessions: int
     ended: Moment | None
@@ -129,6 +132,7 @@ def _row(texts: Texts, now: float, view: dict[str, Any], tries: dict[int, Refusa
         networks=[host(network) for network in view["networks"]],
         created=tell(texts, now, view["created"]),
         ends=tell(texts, now, view["expires"]) if view["expires"] is not None else None,
+        ends_soon=view["expires"] is not None and datetime.fromisoformat(view["expires"]).timestamp() - now < SOON,
         used=None
         if use is None
         else Use(tell(texts, now, use["time"]), use["address"], use["protocol"].upper(), use["program"]),

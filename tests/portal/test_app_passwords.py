@@ -313,8 +313,9 @@ def test_the_list_says_when_each_was_used_and_who_is_connected(site: Site, alice
     read = text(page.text)
     assert "Last used 2 hours ago · IMAP · 192.0.2.7 · Thunderbird <b>128</b>" in read
     assert "<b>128" not in page.text
-    assert "Now 2 sessions It may Read mail (IMAP), Send mail (SMTP)" in read
-    assert f"Laptop Last used never used It may Read mail (IMAP), Send mail (SMTP) Only from {ADDRESS} " in read
+    assert "2 sessions now Last used" in read
+    assert "Created just now Read mail (IMAP) Send mail (SMTP) Rename Revoke" in read
+    assert f"Laptop Created just now · never used Read mail (IMAP) Send mail (SMTP) Only from {ADDRESS} " in read
     assert "Ends in 7 days" in read
     assert f'href="/app-passwords/{laptop}/revoke"' in page.text
     assert len(page.content) < 100_000

@@ -25,7 +25,7 @@ def test_devices_are_listed_with_what_is_known_of_them(site: Site, alice: Guest)
         devices.rename(c, alice.account.id, other.device.id, "Safari <b>(iPhone)</b>")
         devices.seen(c, other.device.id, NOW - 7200, "198.51.100.4")
     page = alice.get("/devices")
-    assert "Firefox (Linux) (this one) Last sign-in just now · 192.0.2.1" in text(page.text)
+    assert "Firefox (Linux) this one Last sign-in just now · 192.0.2.1" in text(page.text)
     assert "Safari <b>(iPhone)</b> Last sign-in 2 hours ago · 198.51.100.4" in text(page.text)
     assert "the account password is enough there; this ends in 5 days" in text(page.text)
     assert "<b>(" not in page.text

@@ -51,7 +51,7 @@ def test_the_list(site: Site, bob: Account) -> None:
     assert response.status_code == 200
     said = text_of(response)
     assert "old phone" in said
-    assert "Last used not yet" in said
+    assert "Not used yet" in said
     assert "You have 7 codes left." in said
     assert "somebody else's" not in said
     assert "Make new ones" not in said

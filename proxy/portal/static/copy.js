@@ -1,6 +1,7 @@
 // Copy buttons. data-copy is the id of what is copied: its text, or each <code> in it on a line of its own. That it was
 // done stands in the [data-copied] beside the button, or else, for a moment, on the button (data-done). Without this
-// script, or where the browser does not let it, there is no button: the text can be selected.
+// script, or where the browser does not let it, there is no button: the text can be selected. data-print: the same for
+// printing the page.
 "use strict";
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
@@ -23,4 +24,9 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
       setTimeout(() => { button.textContent = before; }, 3000);
     }
   });
+}
+
+for (const button of document.querySelectorAll("button[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => print());
 }
