@@ -2,6 +2,7 @@
 # make test    lint, then all tests      make lint    ruff, mypy, import-linter
 # make test-long   the promised sizes: minutes, so not in make test (docs/long-tests.md)
 # make bench   against nginx, Dovecot and slapd, into docs/performance.md (needs their packages; 20 minutes; BENCH_ARGS)
+# make screenshots   docs/screenshots, from a demo (needs chromium, pngquant and fonts-inter from Debian)
 # make format  ruff's layout and fixes   make lock    new versions into requirements*.lock
 # make clean   everything that make made
 
@@ -16,7 +17,7 @@ BENCH_ARGS ?=
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FROM_LOCK := $(PIP_INSTALL) --require-hashes --only-binary :all: --no-deps
 
-.PHONY: setup demo test test-long bench lint format lock clean debian-packages
+.PHONY: setup demo test test-long bench screenshots lint format lock clean debian-packages
 
 setup: .venv/.installed
 
@@ -34,6 +35,9 @@ test-long: .venv/.tools
 # slapd. BENCH_ARGS="--suite ldap" for one of the two.
 bench: .venv/.tools
 	$(BIN)/python -m bench --write docs/performance.md $(BENCH_ARGS)
+
+screenshots: .venv/.tools
+	$(BIN)/python -m tests.screenshots docs/screenshots
 
 lint: .venv/.tools
 	$(BIN)/ruff check .

@@ -192,7 +192,7 @@ def enrols(person: Person, code: str) -> pyotp.TOTP:
         "Your recovery codes",
         r'region "Ten codes, shown only now"',
         r".*[a-z]{5}-[a-z]{5}-[a-z]{5}",
-        r'link "As plain text, to print or save"',
+        r'link "Save as a file"',
         r'button "I have them in a safe place"',
     )
     person.is_at("heading", "Your recovery codes")

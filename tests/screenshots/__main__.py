@@ -1,11 +1,12 @@
 """python -m tests.screenshots FOLDER [all]: pictures of the portal's pages, from a demo of its own.
 
-`all`: whole pages, light and dark, to be looked at; else those of docs/portal. Needs Debian's chromium and pngquant.
+`all`: whole pages, light and dark, to be looked at; else those that docs/portal shows. Needs Debian's chromium and pngquant.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from dataclasses import replace
@@ -16,6 +17,8 @@ from tests.screenshots.story import tell
 from tests.support.chromium import chromium
 from tests.support.demo import Demo
 
+DOCS = Path(__file__).parents[2] / "docs" / "portal" / "README.md"
+
 
 def main(folder: Path, *, every: bool) -> int:
     os.environ["FONTCONFIG_FILE"] = str(Path(__file__).with_name("fonts.conf"))
@@ -24,7 +27,8 @@ def main(folder: Path, *, every: bool) -> int:
     if every:
         whole = [replace(view, tallest=6000, scale=1) for view in views]
         views = [replace(v, name=f"{v.name}-{s}", scheme=s) for v in whole for s in ("light", "dark")]
-    camera = Camera(folder, views)
+    shown = set(re.findall(r"screenshots/([\w-]+)-phone", DOCS.read_text()))
+    camera = Camera(folder, views, None if every else shown)
     with tempfile.TemporaryDirectory(prefix="sidegate-pictures-") as root:
         demo = Demo(Path(root), "--dir", f"{root}/demo").wait()
         try:

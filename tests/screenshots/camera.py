@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,19 +27,23 @@ class View:
     scheme: str = "light"
 
 
-PHONE = View("phone", 390, 844, 2, 1500)
-DESKTOP = View("desktop", 1280, 900, 1.25, 1300)
+PHONE = View("phone", 390, 844, 1.75, 1500)
+DESKTOP = View("desktop", 1280, 900, 1.25, 1200)
 
 
 class Camera:
     """Puts NAME-VIEW.png into a folder."""
 
-    def __init__(self, folder: Path, views: Sequence[View] = (PHONE, DESKTOP)) -> None:
+    def __init__(self, folder: Path, views: Sequence[View], only: Container[str] | None = None) -> None:
+        """`only`: names of the pictures that are wanted; None: all."""
         self._folder = folder
+        self._only = only
         self._views = views
         self.problems: list[str] = []
 
     def take(self, page: Page, name: str) -> None:
+        if self._only is not None and name not in self._only:
+            return
         page.wait_for_load_state()
         cdp = page.context.new_cdp_session(page)
         # Whoever types leaves a ring around the field; a picture shows the page at rest.
