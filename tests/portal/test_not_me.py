@@ -50,7 +50,7 @@ def test_what_was_told_and_how(site: Site, alice: Guest) -> None:
     site.write(notices.sent, first.id, NOW)
     asyncio.run(enrolment.reset_factors(site.office.desk, OPERATOR, "alice"))
     page = text(Guest(site, site.alice).get("/history").text)
-    assert "New app password “Phone 3” The app password “Phone 3” was created. just now" in page
+    assert "New app password “Phone 3” The app password “Phone 3” was created." in page
     assert "told here only" in page
     assert "waits to be sent to alice@example.net" in page
     assert "told by mail to alice@example.net" in page

@@ -1,6 +1,7 @@
 """python -m tests.screenshots FOLDER [all]: pictures of the portal's pages, from a demo of its own.
 
-`all`: whole pages, light and dark, to be looked at; else those that docs/portal shows. Needs Debian's chromium and pngquant.
+`all`: whole pages, light and dark, to be looked at; else those that docs/portal
+shows. Needs chromium and pngquant from Debian.
 """
 
 from __future__ import annotations

@@ -159,6 +159,9 @@ def date_back(demo: Demo) -> None:
             "UPDATE refusals SET first = first - ?, time = time - ?, count = count + 1413 WHERE reason = 'revoked'",
             (38 * DAY, 420.0),
         )
+        told = [row[0] for row in c.execute("SELECT id FROM notices ORDER BY id DESC")]
+        for age, one in enumerate(told):
+            c.execute("UPDATE notices SET created = created - ? WHERE id = ?", ((0.2 + age**1.5) * DAY, one))
         c.execute("UPDATE refusals SET first = first - 600, time = time - 300 WHERE reason = 'not_app_password'")
         c.execute("UPDATE refusals SET time = time - ? WHERE reason = 'wrong_network'", (2 * DAY,))
 
