@@ -71,12 +71,11 @@ class Recorder:
         self.templates = set()
 
         async def noting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                self.status = message["status"]
+            if message["type"] == "http.response.start":  # before the browser can have it
+                self.status, self.endpoint, self.method = message["status"], scope.get("endpoint"), scope["method"]
             await send(message)
 
         await self._pages(scope, receive, noting)
-        self.endpoint, self.method = scope.get("endpoint"), scope["method"]
 
 
 class Walk:
