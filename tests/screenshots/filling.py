@@ -40,7 +40,7 @@ def serve_the_world(demo: Demo) -> None:
         config.read_text(),
         flags=re.DOTALL,
     )
-    text = text.replace("portal: {", "portal: {name: Example Mail, forwarded_from: [127.0.0.1], ")
+    text = text.replace("portal:\n", "portal:\n  name: Example Mail\n  forwarded_from: [127.0.0.1]\n", 1)
     config.write_text(text)
     log = config.parent / "sidegate.log"
     for pid in demo.members():
