@@ -184,10 +184,11 @@ async def unblock(desk: Desk, actor: Actor, account: str) -> Unblocked:
     def write(c: Connection) -> Unblocked:
         person = person_named(c, desk, account)
         before = people.by_id(c, person.id)
-        if before.push_blocked:
-            people.change(c, person.id, push_blocked=False, must_change=False)
+        blocked = before.push_blocked or before.stopped(desk.clock())
+        if blocked:
+            people.change(c, person.id, push_blocked=False, must_change=False, stopped_until=None)
             note(c, desk, actor, Event.MFA_UNBLOCKED, person)
-        return {"account": person.address, "unblocked": before.push_blocked}
+        return {"account": person.address, "unblocked": blocked}
 
     return await desk.store.write(write)
 

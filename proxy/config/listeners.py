@@ -118,6 +118,7 @@ def read_portal(
         forwarded_from=here.each("forwarded_from", values.network),
         trusted_networks=here.each("trusted_networks", values.network),
         enrolment=here.get("enrolment", values.one_of(Enrolment), Enrolment.CODE),
+        fraud_stop_days=here.get("fraud_stop_days", values.whole(0, 365), 0),
         remember_days=here.get("remember_days", values.whole(0, 365), DEFAULT_REMEMBER_DAYS),
         mail=mail.read(here, private=private),
         password_url=here.get("password_url", values.portal_url, ""),

@@ -43,6 +43,7 @@ KEYS: Table[str, tuple[str, ...]] = {
         "trusted_networks",
         "enrolment",
         "remember_days",
+        "fraud_stop_days",
         "password_url",
         "mail",
         "profile_signer",

@@ -128,6 +128,8 @@ class Portal:
     trusted_networks: tuple[str, ...] = ()
     """CIDRs from which a first factor needs no enrolment code."""
     enrolment: Enrolment = Enrolment.CODE
+    fraud_stop_days: int = 0
+    """How long nobody, the person included, comes in at the portal after a report of fraud; 0: the person may."""
     remember_days: int = 0
     """How long a device may go without a second factor, if its person wants that; 0: never."""
     mail: Mail | None = None

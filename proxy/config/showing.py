@@ -98,6 +98,7 @@ def _portal(config: Config, only_changed: bool) -> dict[str, Any]:
         ("trusted_networks", list(portal.trusted_networks), []),
         ("enrolment", str(portal.enrolment), str(Enrolment.CODE)),
         ("remember_days", portal.remember_days, DEFAULT_REMEMBER_DAYS),
+        ("fraud_stop_days", portal.fraud_stop_days, 0),
     )
     if portal.user is not None:
         tree["user"] = portal.user

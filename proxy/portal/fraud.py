@@ -2,8 +2,8 @@
 
 A report ends that sign-in and every other one that is half way, stops what reaches phones unasked (push, text
 messages, calls), wants another account password, and tells the admins. What the person has to fetch themselves, a
-passkey, a code or a recovery code, still opens the portal to them. A new account password ends it, or an operator
-(`sidegate mfa unblock`).
+passkey, a code or a recovery code, still opens the portal to them, unless `portal.fraud_stop_days` closes it. A new
+account password ends it, or an operator (`sidegate mfa unblock`), who alone opens what was closed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from proxy.domain.audit import AuditEvent, Event
 from proxy.domain.networks import network_of
-from proxy.domain.notices import Kind
+from proxy.domain.notices import DAY, Kind
 from proxy.domain.sign_in import Outcome, Stage
 from proxy.factors.phones import Phone
 from proxy.notices.telling import tell_admins
@@ -40,7 +40,8 @@ def report(c: Connection, desk: PortalDesk, phone: Phone, challenge: Challenge) 
         if session.stage is not Stage.IN or session.token_hash == challenge.session_hash:
             portal_sessions.end(c, session.token_hash)
     challenges.withdraw(c, account.id)
-    people.change(c, account.id, push_blocked=True)
+    days = desk.config.portal.fraud_stop_days
+    people.change(c, account.id, push_blocked=True, stopped_until=now + days * DAY if days else None)
     if desk.config.directory is None:  # another directory has pages of its own: an operator ends it there
         people.change(c, account.id, must_change=True)
     facts = {"account": account.address, "address": address, "agent": agent_name(agent), "factor": phone.row.name}

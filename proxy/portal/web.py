@@ -28,6 +28,7 @@ from proxy.domain.model import Account
 from proxy.domain.sign_in import IDLE, LIFE, Stage, is_fresh
 from proxy.portal import texts
 from proxy.portal.desk import PortalDesk, desk_of
+from proxy.portal.moments import tell
 from proxy.portal.senders import address_of, from_elsewhere
 from proxy.portal.templating import template
 from proxy.portal.texts import LANGUAGES, Texts
@@ -234,6 +235,9 @@ def need(
             if visit.stage is None:
                 here = await _here(request, back, keep)
                 return visit.answer(redirect(f"/sign-in?next={quote(here)}" if here else "/sign-in"))
+            until, now = visit.person.stopped_until, visit.desk.clock()
+            if until is not None and visit.person.stopped(now):
+                return visit.answer(render(request, "stopped.html", 403, until=tell(visit.texts, now, until)))
             must_change = visit.stage is Stage.IN and visit.must_change and not changing
             if visit.stage not in stages or must_change:
                 return visit.answer(redirect(visit.goal()))

@@ -34,10 +34,16 @@ class Person:
     """The account password is to be changed at the next sign-in."""
     push_blocked: bool = False
     """They reported fraud: push, sms and call are not offered until the account password is another."""
+    stopped_until: float | None = None
+    """They reported fraud where nobody comes in at the portal for some days after that, not even they."""
 
     def bypassed(self, now: float) -> bool:
         """Whether they are let in without a factor now."""
         return self.bypass_until is not None and now < self.bypass_until
+
+    def stopped(self, now: float) -> bool:
+        """Whether the portal is closed to them now."""
+        return self.stopped_until is not None and now < self.stopped_until
 
     def may_mint(self, now: float) -> bool:
         """Whether no reset stands in the way."""
@@ -54,6 +60,7 @@ class Changes(TypedDict, total=False):
     bypass_until: float | None
     must_change: bool
     push_blocked: bool
+    stopped_until: float | None
 
 
 _by_id = select(table).where(table.c.account_id == bindparam("id"))

@@ -195,6 +195,7 @@ people = Table(
     Column("bypass_until", Double),
     Column("must_change", Boolean, nullable=False, server_default=false()),
     Column("push_blocked", Boolean, nullable=False, server_default=false()),
+    Column("stopped_until", Double),
 )
 """What the portal knows about a person. One without a row has the defaults; no login reads it."""
 

@@ -170,6 +170,11 @@ def test_an_operator_ends_what_a_report_of_fraud_began(alice: Office) -> None:
         person = people.by_id(c, ALICE)
     assert (person.push_blocked, person.must_change) == (False, False)
     assert alice.events()[-1][0] == "mfa_unblocked"
+    with alice.store.writing() as c:  # as after a new account password, where the portal was closed for days
+        people.change(c, ALICE, stopped_until=NOW + 60)
+    assert asyncio.run(enrolment.unblock(alice.desk, OPERATOR, "alice"))["unblocked"]
+    with alice.store.reading() as c:
+        assert not people.by_id(c, ALICE).stopped(NOW)
     # Somebody who is to change it for another reason has not reported anything.
     with alice.store.writing() as c:
         people.change(c, ALICE, must_change=True)

@@ -56,7 +56,8 @@ TABLE: list[tuple[str, str, list[str]]] = [
     (PORTAL, "{}", ['3:9: portal.url: is missing; write "https://login.example.org"']),
     (PORTAL, '"https://login.example.org"', [
         "3:9: portal: must be a mapping; write {url: …} (keys: url, listen, tls, name, forwarded_from,"
-        " trusted_networks, enrolment, remember_days, password_url, mail, profile_signer, user, sign_in)"
+        " trusted_networks, enrolment, remember_days, fraud_stop_days, password_url, mail, profile_signer, user,"
+        " sign_in)"
     ]),
     (PORTAL, '{url: "https://login.example.org", name: "a:b", remember_days: 366, enrolment: free}', [
         "3:50: portal.name: must be at most 64 printable characters without a colon",
@@ -139,7 +140,7 @@ def test_a_portal_in_the_clear_beyond_loopback_is_warned_about(tmp_path: Path) -
 def test_a_portal_with_everything(tmp_path: Path) -> None:
     more = (
         'name: Example, forwarded_from: [127.0.0.1, "::1"], trusted_networks: [10.0.0.0/8], enrolment: open, '
-        "remember_days: 0"
+        "remember_days: 0, fraud_stop_days: 90"
     )
     portal = loaded(tmp_path, changed(PORTAL, f'{{url: "https://login.example.org", {more}}}')).portal
     assert portal == Portal(
@@ -151,6 +152,7 @@ def test_a_portal_with_everything(tmp_path: Path) -> None:
         trusted_networks=("10.0.0.0/8",),
         enrolment=Enrolment.OPEN,
         remember_days=0,
+        fraud_stop_days=90,
     )
 
 

@@ -374,6 +374,8 @@ def with_account_password(walk: Walk) -> None:
     site.write(people.change, account.id, must_change=True)
     walk.get("/account-password", "must be changed")
     walk.post("/account-password", "changed", status=200, current=PASSWORD, **right)
+    site.write(people.change, account.id, stopped_until=site.office.now + 3600)
+    walk.get("/account-password", "stopped", status=403)
 
 
 WALKS = (

@@ -87,6 +87,35 @@ def test_nothing_reaches_the_phone_until_the_password_is_another(
     assert phone.answer("confirm", number_on(again.get("/challenge/push"))).status_code == 200
 
 
+def test_where_the_site_wants_it_the_portal_is_closed_to_them_until_an_operator_opens_it(
+    site: Site, bob: tuple[Account, PhoneBrowser, App]
+) -> None:
+    account, phone, app = bob
+    own = Guest(site, account)
+    site.signed_in("bob").get("/challenge/push")
+    portal = replace(site.desk.config.portal, fraud_stop_days=90)
+    site.desk.config = replace(site.desk.config, portal=portal)
+    phone.answer("fraud")
+    for browser in (own, site.signed_in("bob")):
+        for path in ("/app-passwords", "/challenge", "/account-password", "/factors"):
+            closed = browser.get(path)
+            assert closed.status_code == 403
+            assert "Signing in is stopped" in text_of(closed)
+            assert "It ends by itself: 2026-12-20" in text_of(closed)
+    half_way = site.signed_in("bob")
+    assert half_way.post("/challenge/recovery_code", code=recovery_code(site, account)).status_code == 403
+    assert half_way.post("/challenge/totp", code=app.code()).status_code == 403
+    assert half_way.post("/sign-out").status_code == 303
+    site.write(lambda c: people.password_changed(c, account.id))
+    assert site.signed_in("bob").get("/challenge").status_code == 403
+    site.write(lambda c: people.change(c, account.id, stopped_until=None))
+    assert site.signed_in("bob").get("/challenge").status_code == 200
+
+    site.write(lambda c: people.change(c, account.id, stopped_until=site.desk.clock() + 60))
+    site.later(61)
+    assert site.signed_in("bob").get("/challenge").status_code == 200
+
+
 def test_where_a_directory_keeps_passwords_an_operator_ends_it(
     site: Site, bob: tuple[Account, PhoneBrowser, App]
 ) -> None:

@@ -116,6 +116,7 @@ def upgrade() -> None:
         sa.Column("bypass_until", sa.Double(), nullable=True),
         sa.Column("must_change", sa.Boolean(), server_default=sa.text("0"), nullable=False),
         sa.Column("push_blocked", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("stopped_until", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name=op.f("fk_people_account_id"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_people")),
     )
