@@ -44,6 +44,7 @@ from proxy.notices.web_push import WebPush
 from proxy.portal import texts
 from proxy.portal.core_client import CoreClient
 from proxy.portal.desk import PortalDesk
+from proxy.portal.gateway_failures import noting
 from proxy.portal.http import MAX_CONNECTIONS, HttpForStrangers, unambiguous
 from proxy.portal.pages import make_pages
 from proxy.portal.push_waking import Waking
@@ -147,7 +148,16 @@ class _Portal:
                 store=self._store,
                 sealer=self._sealer,
                 directory=self._directory,
-                factors=registry.make(config, self._store, self._sealer, time.time, secrets.token_bytes, self._waking),
+                factors=registry.make(
+                    config,
+                    self._store,
+                    self._sealer,
+                    time.time,
+                    secrets.token_bytes,
+                    self._waking,
+                    self._texts,
+                    noting(config.node, time.time),
+                ),
                 core=self._core,
                 clock=time.time,
                 token=secrets.token_bytes,

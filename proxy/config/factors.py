@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 
-from proxy.config import document, values
+from proxy.config import document, phone_codes, values
 from proxy.config.document import Mapping, Node, Scalar
+from proxy.config.factor_settings import Factors, PhoneCodes, Push
 from proxy.config.reader import Bad, Section, did_you_mean, section
-from proxy.config.settings import Factors, Push
 
 NAMES = ("totp", "passkey", "push", "sms", "call", "recovery_codes")
 _CONTACT = re.compile(r"mailto:[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|https://[A-Za-z0-9.-]+(?:/[!-~]*)?")
 
 
-def read(top: Section, default_domain: str) -> Factors:
-    """The settings; what is wrong is recorded."""
+def read(top: Section, default_domain: str, *, private: bool) -> Factors:
+    """The settings; what is wrong is recorded. `private`: certificates and secrets are read."""
     push = Push(f"mailto:postmaster@{default_domain}")
+    codes: dict[str, PhoneCodes | None] = {}
     node = top.node("factors")
     if node is None:
         return Factors(push)
@@ -31,9 +32,12 @@ def read(top: Section, default_domain: str) -> Factors:
         elif name == "push":
             here = section(value, path, top.problems, "factors.push")
             push = push if here is None else _push(here, push)
+        elif name in ("sms", "call"):
+            here = section(value, path, top.problems, path)
+            codes[name] = None if here is None else phone_codes.read(here, private=private)
         else:
             top.problems.add(value.mark, path, f"has no settings in this version of sidegate; write {name}: {{}}")
-    return Factors(push)
+    return Factors(push, **codes)
 
 
 def _is_empty(value: Node) -> bool:

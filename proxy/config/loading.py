@@ -23,8 +23,9 @@ def load(path: Path, *, certificates: bool = True, secrets: bool = True, directo
     """The configuration in `path`.
 
     `certificates`: the certificates and TLS keys it names are read and checked too. `secrets`: so are backend
-    passwords, which are None without. `directory`: so are the certificates and the password of that section, of
-    `portal.mail` and of `portal.sign_in`. Each process asks for what its uid may read; `sidegate check` for all.
+    passwords, which are None without. `directory`: so are the certificates and secrets of that section, of
+    `portal.mail`, of `portal.sign_in` and of `factors`. Each process asks for what its uid may read; `sidegate check`
+    for all.
     Raises ConfigErrors, and nothing else, for anything that is wrong with it.
     """
     problems = Problems(path)
@@ -77,7 +78,7 @@ def _config(path: Path, top: Section, *, certificates: bool, secrets: bool, dire
         hostname=hostname,
         backends=found,
         directory=kept_by,
-        factors=factors.read(top, default_domain),
+        factors=factors.read(top, default_domain, private=directory),
         policy=_policy(top),
         limits=_limits(top),
         node=top.get("node", values.host_name, machine_name().partition(".")[0]),

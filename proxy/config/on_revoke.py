@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from functools import partial
 from pathlib import Path
 
 from proxy.config import credentials, values
 from proxy.config.reader import KEYS, Bad, Section
 from proxy.config.settings import EjabberdKick, KickWay, OnRevoke, ProsodyKick, WebhookKick
+from proxy.domain import webhooks
+from proxy.domain.secret import Secret
 
 NEEDS: dict[KickWay, dict[str, str]] = {
     KickWay.EJABBERD: {
@@ -53,7 +54,7 @@ def read(here: Section, domains: tuple[str, ...], *, certificates: bool, secrets
     ca = _ca(here, url, certificates=certificates)
     _check_protection(here, url, insecure=insecure)
     if way is KickWay.WEBHOOK:
-        secret = credentials.read(here, "secret", _check_webhook_secret, secrets=secrets)
+        secret = credentials.read(here, "secret", check_webhook_secret, secrets=secrets)
         return WebhookKick(url, secret, chat_user, ca, insecure)
     user = here.get("user", values.text, "")
     password = credentials.read(here, "password", secrets=secrets)
@@ -62,14 +63,14 @@ def read(here: Section, domains: tuple[str, ...], *, certificates: bool, secrets
     return EjabberdKick(url, chat_user, user, password, token, ca, insecure)
 
 
-def _check_webhook_secret(secret: str) -> None:
-    """As standardwebhooks.com has it, for a symmetric key: 24 to 64 bytes."""
+def check_webhook_secret(secret: str) -> None:
+    """As domain/webhooks.py takes it."""
     try:
-        size = len(base64.b64decode(secret.removeprefix("whsec_"), validate=True))
+        webhooks.key_of(Secret(secret))
     except ValueError:
-        size = 0
-    if not secret.startswith("whsec_") or not 24 <= size <= 64:
-        raise Bad('must be whsec_ and 24 to 64 bytes in base64; make one: echo "whsec_$(openssl rand -base64 32)"')
+        raise Bad(
+            'must be whsec_ and 24 to 64 bytes in base64; make one: echo "whsec_$(openssl rand -base64 32)"'
+        ) from None
 
 
 def _ca(here: Section, url: str, *, certificates: bool) -> Path | None:

@@ -127,6 +127,9 @@ KEYS: Table[str, tuple[str, ...]] = {
         "group_filter",
     ),
     "factors.push": ("contact", "services"),
+    "factors.sms": ("webhook", "apprise", "apprise_file", "countries", "daily_limit"),
+    "factors.call": ("webhook", "apprise", "apprise_file", "countries", "daily_limit"),
+    "factors.webhook": ("url", "secret", "secret_file", "ca"),
     "policy": ("app_password_limit", "app_password_max_age", "account_passwords_on_fronts", "audit_keep"),
     "limits": (
         "refusal_delay",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from proxy.config.factor_settings import Factors
 from proxy.domain.gatekeeper import Rules
 from proxy.domain.model import Protocol
 from proxy.domain.networks import NetworkSet
@@ -292,23 +293,6 @@ class LdapDirectory:
     ca: Path | None = None
     starttls: bool = False
     insecure: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Push:
-    """The authenticator on the phone."""
-
-    contact: str = ""
-    """Whom the operators of push services may turn to: mailto: or https:."""
-    services: tuple[str, ...] = ()
-    """Origins of push services besides those that browsers come with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Factors:
-    """Settings of second factors; those that need none are always there."""
-
-    push: Push = field(default_factory=Push)
 
 
 @dataclass(frozen=True, slots=True)

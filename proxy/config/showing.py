@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from proxy.config.backends import default_client_address
+from proxy.config.factor_settings import PhoneCodes, Webhook
 from proxy.config.listeners import DEFAULT_PORTAL_LISTEN, DEFAULT_REMEMBER_DAYS, default_public
 from proxy.config.loading import DEFAULT_RUN_DIR, DEFAULT_STATE_DIR, machine_name
 from proxy.config.settings import (
@@ -246,7 +247,29 @@ def _factors(config: Config, only_changed: bool) -> dict[str, Any]:
         ("contact", push.contact, f"mailto:postmaster@{config.default_domain}"),
         ("services", list(push.services), []),
     )
-    return {"push": shown} if shown else {}
+    tree: dict[str, Any] = {"push": shown} if shown else {}
+    codes = {"sms": config.factors.sms, "call": config.factors.call}
+    return tree | {name: _phone_codes(one) for name, one in codes.items() if one is not None}
+
+
+def _phone_codes(codes: PhoneCodes) -> dict[str, Any]:
+    hook = codes.webhook
+    return _kept(
+        True,
+        ("webhook", None if hook is None else _webhook(hook), None),
+        ("apprise", "<secret>" if hook is None else None, None),
+        ("countries", list(codes.countries), MISSING),
+        ("daily_limit", codes.daily_limit, MISSING),
+    )
+
+
+def _webhook(hook: Webhook) -> dict[str, Any]:
+    return _kept(
+        True,
+        ("url", hook.url, MISSING),
+        ("ca", None if hook.ca is None else str(hook.ca), None),
+        ("secret", "<secret>", MISSING),
+    )
 
 
 def _policy(policy: Policy, only_changed: bool) -> dict[str, Any]:

@@ -73,6 +73,9 @@ class Event(StrEnum):
     """A person said so of what they were told, and it was undone; `reason` is its kind."""
     NOTICE_FAILED = "notice_failed"
     """A person could not be told something; `detail` says over which channel, and why."""
+    GATEWAY_FAILED = "gateway_failed"
+    """A text message or a call was not sent: what should do it does not, or the daily limit is reached. `detail` says
+    which, and why."""
     ERASED = "erased"
     PRUNED = "pruned"
     """What is left of the newest record that was removed for its age; the chain begins behind it."""

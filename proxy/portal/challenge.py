@@ -22,7 +22,7 @@ from proxy.domain.factor_kinds import FactorKind
 from proxy.domain.model import MfaState
 from proxy.domain.notices import Kind
 from proxy.domain.sign_in import Outcome, Stage
-from proxy.factors import FactorRow, TooMany
+from proxy.factors import FactorRow, Failing, Sends, TooMany
 from proxy.portal import arrival
 from proxy.portal.core_client import CoreRefusal, CoreUnavailable
 from proxy.portal.texts import message
@@ -99,18 +99,41 @@ async def answer(request: Request) -> Response:
         _log.info("factor refused", user=visit.account.address, rip=visit.address, factor=kind.value)
         refused = (visit, visit.account, Outcome.WRONG_FACTOR, kind.value, visit.session.device_id)
         await desk.store.write(arrival.refuse, *refused)
-        status = 429 if isinstance(proven, TooMany) else 400
-        return await _show(request, kind, kinds, wanted_of(given), status, problem=visit.say(proven))
+        return await _show(request, kind, kinds, wanted_of(given), status_of(proven), problem=visit.say(proven))
     await desk.store.write(_pass, visit, proven, keys, given.get("remember") == "on")
     _log.info("factor proven", user=visit.account.address, rip=visit.address, factor=kind.value)
     await enforce(visit)
     return redirect(next_of(visit, given))
 
 
+@need(Stage.CHALLENGE, Stage.IN, changing=True)
+async def send(request: Request) -> Response:
+    """Send what this kind sends: a code. The page of the challenge never does that by itself."""
+    visit, desk = visit_of(request), visit_of(request).desk
+    kind, kinds = await _chosen(request)
+    factor, given = desk.factors[kind], await form_of(request)
+    if not isinstance(factor, Sends):
+        raise HTTPException(404)
+    rows = await desk.store.read(factors.of_account, visit.account.id, kind)
+    problem = await factor.send(visit.account, rows, visit.session.token_hash, dict(given))
+    if problem is not None:
+        return await _show(request, kind, kinds, wanted_of(given), status_of(problem), problem=visit.say(problem))
+    wanted = wanted_of(given)
+    return redirect(f"/challenge/{kind}?next={quote(wanted)}" if wanted else f"/challenge/{kind}")
+
+
+def status_of(said: str) -> int:
+    """What a factor says was wrong, as HTTP has it."""
+    if isinstance(said, TooMany):
+        return 429
+    return 503 if isinstance(said, Failing) else 400
+
+
 ROUTES = [
     Route("/challenge", best),
     Route("/challenge/{kind}", one),
     Route("/challenge/{kind}", answer, methods=["POST"]),
+    Route("/challenge/{kind}/send", send, methods=["POST"]),
 ]
 
 

@@ -26,7 +26,7 @@ from proxy.domain.sign_in import Stage, may_enrol_first
 from proxy.factors import Begun, NewFactor, keeping
 from proxy.portal import arrival
 from proxy.portal.agents import agent_name
-from proxy.portal.challenge import PHONE, enforce
+from proxy.portal.challenge import PHONE, enforce, status_of
 from proxy.portal.factor_texts import KINDS
 from proxy.portal.factors import BAD_NAME, is_factor_name, keep
 from proxy.portal.texts import message
@@ -123,11 +123,19 @@ async def prove(request: Request) -> Response:
     if not is_factor_name(name):
         problems["name"] = visit.say(BAD_NAME)
     new = await desk.factors[kind].finish_registration(visit.account, notes["begun"], dict(given))
+    if isinstance(new, Begun):
+        if new.problem:
+            problems = {"answer": visit.say(new.problem)}
+            return await _show(request, kind, new, status_of(new.problem), problems=problems)
+        kept = {"issued": right.issued, "kind": kind.value, "begun": dict(new.notes)}
+        await desk.store.write(portal_sessions.set_notes, visit.session.token_hash, kept)
+        return redirect(f"/enrol/{kind}")
     if isinstance(new, str):
         _log.info("factor not registered", user=visit.account.address, rip=visit.address, factor=kind.value)
         problems["answer"] = visit.say(new)
     if isinstance(new, str) or problems:
-        return await _show(request, kind, notes["begun"], 400, name=name, problems=problems)
+        status = status_of(new) if isinstance(new, str) else 400
+        return await _show(request, kind, notes["begun"], status, name=name, problems=problems)
     new = replace(new, name=name)
     made = await desk.factors[FactorKind.RECOVERY_CODE].begin_registration(visit.account, "")
     if not await desk.store.write(_finish, visit, right, new, made):
@@ -231,19 +239,19 @@ def _methods(request: Request) -> Response:
 async def _show(
     request: Request,
     kind: FactorKind,
-    begun_notes: Mapping[str, Any] | None,
+    begun: Begun | Mapping[str, Any] | None,
     status: int = 200,
     *,
     name: str | None = None,
     problems: Mapping[str, str] | None = None,
 ) -> Response:
-    """The page that sets a factor up, or goes on with one that was begun."""
+    """The page that sets a factor up, or goes on with one that was begun: from its notes, if they are what there is."""
     visit, desk = visit_of(request), visit_of(request).desk
     factor = desk.factors[kind]
-    if begun_notes is None:
+    if begun is None:
         begun = await factor.begin_registration(visit.account, _name(visit, kind))
-    else:
-        begun = await factor.resume_registration(visit.account, begun_notes)
+    elif not isinstance(begun, Begun):
+        begun = await factor.resume_registration(visit.account, begun)
     notes = {"issued": _right(visit).issued, "kind": kind.value, "begun": dict(begun.notes)}
     await desk.store.write(portal_sessions.set_notes, visit.session.token_hash, notes)
     return render(

@@ -21,6 +21,7 @@ from proxy.domain.sign_in import Stage
 from proxy.factors import Begun, FactorRow, NewFactor, keeping
 from proxy.portal import arrival
 from proxy.portal.agents import agent_name
+from proxy.portal.challenge import status_of
 from proxy.portal.factor_texts import KINDS
 from proxy.portal.moments import tell
 from proxy.portal.texts import message
@@ -63,6 +64,7 @@ async def listing(request: Request) -> Response:
             "id": row.id,
             "name": row.name,
             "label": KINDS[row.kind].label,
+            "number": row.public.get("shown"),
             "created": tell(visit.texts, now, row.created),
             "used": None if row.used is None else tell(visit.texts, now, row.used),
         }
@@ -107,8 +109,10 @@ async def added(request: Request) -> Response:
         return redirect(f"/factors/add/{kind}")
     name, problems, status = form.get("name", "").strip(), {}, 400
     new = await desk.factors[kind].finish_registration(visit.account, waiting, form)
+    if isinstance(new, Begun):
+        return await _go_on(request, kind, new)
     if isinstance(new, str):
-        problems["answer"] = visit.say(new)
+        problems["answer"], status = visit.say(new), status_of(new)
     if kind is not FactorKind.RECOVERY_CODE and not is_factor_name(name):
         problems["name"] = visit.say(BAD_NAME)
     if isinstance(new, NewFactor) and not problems:
@@ -170,6 +174,16 @@ ROUTES = [
     Route("/factors/{id:int}/rename", rename, methods=["POST"]),
     Route("/factors/{id:int}/remove", remove, methods=["POST"]),
 ]
+
+
+async def _go_on(request: Request, kind: FactorKind, begun: Begun) -> Response:
+    """The next page of a registration that has several."""
+    visit, name = visit_of(request), str(begun.notes.get("name", ""))
+    if begun.problem:
+        problems = {"answer": visit.say(begun.problem)}
+        return await _ask(request, kind, begun, name, status_of(begun.problem), problems)
+    answer = await _ask(request, kind, begun, name)
+    return redirect(f"/factors/add/{kind}") if visit.fresh else answer
 
 
 async def _ask(

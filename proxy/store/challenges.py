@@ -80,7 +80,9 @@ def count_since(c: Connection, account_id: int, kind: FactorKind, since: float) 
 def last_of_session(c: Connection, account_id: int, session_hash: bytes, kind: FactorKind) -> Challenge | None:
     """The newest that a portal session waits or waited for, in whatever state."""
     mine = (table.c.account_id == account_id, table.c.session_hash == session_hash, table.c.kind == kind.value)
-    row = c.execute(select(table).where(*mine).order_by(table.c.created.desc()).limit(1)).first()
+    row = c.execute(
+        select(table).where(*mine).order_by(table.c.created.desc(), table.c.expires.desc()).limit(1)
+    ).first()
     return None if row is None else _challenge(row)
 
 

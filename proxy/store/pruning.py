@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from proxy.store import challenges, links, notices, portal_sessions, throttles
+from proxy.store import challenges, links, notices, portal_sessions, sent_codes, throttles
 
 
 def prune(c: Connection, now: float) -> int:
     """Forget what is over in all of them; returns how many rows. Once a minute keeps it to a few milliseconds."""
-    tables = (challenges, links, notices, portal_sessions, throttles)
+    tables = (challenges, links, notices, portal_sessions, sent_codes, throttles)
     return sum(table.prune(c, now) for table in tables)

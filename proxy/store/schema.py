@@ -332,6 +332,19 @@ challenges = Table(
 )
 """Challenges that are answered elsewhere than in the browser that waits: push, sms, call."""
 
+sent_codes = Table(
+    "sent_codes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", Integer, ForeignKey("accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String, nullable=False),
+    Column("prefix", String, nullable=False),
+    Column("time", Double, nullable=False, index=True),
+    Column("taken", Boolean, nullable=False),
+    Index(None, "account_id", "time"),
+)
+"""Codes to phone numbers, as far back as their limits look; `prefix` is how the number begins."""
+
 notices = Table(
     "notices",
     metadata,

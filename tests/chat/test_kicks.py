@@ -17,9 +17,9 @@ import pytest
 from proxy.chat import http, prosody
 from proxy.chat.kick import MAX_ANSWER, CannotKick, chat_user
 from proxy.chat.kickers import make
-from proxy.chat.webhook import signature
 from proxy.config.settings import EjabberdKick, OnRevoke, ProsodyKick, WebhookKick
 from proxy.domain.secret import Secret
+from proxy.domain.webhooks import signature
 from tests.backends.test_strategies import ALICE
 from tests.support.sidegate import Certificates
 

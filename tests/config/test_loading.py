@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.config import ConfigErrors, load, show
+from proxy.config.factor_settings import Factors, Push
 from proxy.config.loading import machine_name
 from proxy.config.reader import KEYS
 from proxy.config.settings import (
@@ -19,14 +20,12 @@ from proxy.config.settings import (
     BackendTls,
     ClientAddress,
     Config,
-    Factors,
     Front,
     FrontTls,
     Limits,
     Login,
     Policy,
     Portal,
-    Push,
     Strategy,
     TlsPair,
 )
@@ -161,8 +160,8 @@ TABLE: list[tuple[str, list[str]]] = [
     (VALID + "domains: [example.org, EXAMPLE.org]\n", ["18:24: domains[1]: stands twice in this list; keep one"]),
     (VALID + "factors: {otp: {}}\n", ["18:11: factors.otp: unknown key; did you mean totp?"]),
     (
-        VALID + "factors: {sms: {provider: x}}\n",
-        ["18:16: factors.sms: has no settings in this version of sidegate; write sms: {}"],
+        VALID + "factors: {totp: {digits: 8}}\n",
+        ["18:17: factors.totp: has no settings in this version of sidegate; write totp: {}"],
     ),
     (VALID + "factors: [totp]\n", ["18:10: factors: must be a mapping; write {push: {…}}"]),
     (

@@ -39,4 +39,4 @@ def test_no_other_process_loads_what_reads_a_browsers_bytes(process: str) -> Non
     code = f"import sys, {process}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert process in loaded.split()
-    assert not {"fido2", "OpenSSL", "pyotp", "segno", "proxy.factors"} & set(loaded.split())
+    assert not {"fido2", "OpenSSL", "pyotp", "segno", "phonenumbers", "apprise", "proxy.factors"} & set(loaded.split())

@@ -40,11 +40,13 @@ from tests.admin.office import NOW, OPERATOR
 from tests.notices.post_office import post_office
 from tests.peers.process import free_ports
 from tests.portal.browsing import served
+from tests.portal.numbers import NUMBER, offer
 from tests.portal.site import FIREFOX, PASSWORD, App, Site
 from tests.portal.walk import Recorder, Walk
 from tests.support.authenticator import Authenticator
 from tests.support.axe import attend, violations
 from tests.support.chromium import chromium
+from tests.support.phone_gateway import phone_gateway
 
 pytestmark = pytest.mark.real
 
@@ -359,6 +361,34 @@ def with_phone(walk: Walk) -> None:
     walk.get("/sign-in?said=stopped", "stopped")
 
 
+def with_numbers(walk: Walk) -> None:
+    """Codes to phone numbers: registering one, and signing in with it."""
+    site = walk.site
+    with phone_gateway() as gateway, walk.without("config", site.desk.config), walk.without("factors", {}):
+        offer(site, gateway)
+        account, _ = site.enrolled("jo")
+        walk.be(account)
+        for kind in ("sms", "call"):
+            walk.get(f"/factors/add/{kind}", "number")
+            walk.post(f"/factors/add/{kind}", "no number", number="x")
+            walk.post(f"/factors/add/{kind}", "code sent", status=200, number=NUMBER)
+            walk.post(f"/factors/add/{kind}", "wrong code", name="", code=gateway.wrong())
+            walk.post(f"/factors/add/{kind}", "added", status=200, name=kind, code=gateway.code())
+        site.later(3600)
+        walk.be(account, Stage.CHALLENGE)
+        ids = {row.kind.value: str(row.id) for row in site.read(factors.of_account, account.id)}
+        gateway.status = 500
+        walk.get("/challenge/sms", "to be sent")
+        walk.post("/challenge/sms/send", "failing", status=503, factor=ids["sms"])
+        gateway.status = 200
+        for kind in ("sms", "call"):
+            walk.get(f"/challenge/{kind}", "to be sent")
+            walk.post(f"/challenge/{kind}/send", "sent", status=200, factor=ids[kind])
+            walk.post(f"/challenge/{kind}", "wrong code", code=gateway.wrong())
+        walk.get("/challenge/call", "sent")
+        walk.post("/challenge/call/send", "too many", status=429, factor=ids["call"])
+
+
 def with_account_password(walk: Walk) -> None:
     site = walk.site
     account = site.person("ida")
@@ -388,6 +418,7 @@ WALKS = (
     with_devices_and_history,
     with_factors,
     with_phone,
+    with_numbers,
     with_account_password,
 )
 

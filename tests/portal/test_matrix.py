@@ -46,6 +46,7 @@ POST /app-passwords/{id}/revoke  sign-in   challenge enrol     challenge 200    
 GET  /challenge                  sign-in   200       enrol     200       200       200       sign-in   200
 GET  /challenge/{kind}           sign-in   200       enrol     200       200       200       sign-in   200
 POST /challenge/{kind}           sign-in   400       enrol     400       400       400       sign-in   400
+POST /challenge/{kind}/send      sign-in   404       enrol     404       404       404       sign-in   404
 POST /challenge/push/again       sign-in   push      enrol     push      push      push      sign-in   push
 POST /challenge/push/more        sign-in   push      enrol     push      push      push      sign-in   push
 GET  /challenge/push/wait        sign-in   push      push      push      push      push      sign-in   push

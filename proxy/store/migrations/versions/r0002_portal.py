@@ -208,6 +208,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tries")),
     )
     op.create_index(op.f("ix_tries_account_id_kind"), "tries", ["account_id", "kind"], unique=False)
+    op.create_table(
+        "sent_codes",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("account_id", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("prefix", sa.String(), nullable=False),
+        sa.Column("time", sa.Double(), nullable=False),
+        sa.Column("taken", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["account_id"], ["accounts.id"], name=op.f("fk_sent_codes_account_id"), ondelete="CASCADE"
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sent_codes")),
+    )
+    op.create_index(op.f("ix_sent_codes_account_id_time"), "sent_codes", ["account_id", "time"], unique=False)
+    op.create_index(op.f("ix_sent_codes_time"), "sent_codes", ["time"], unique=False)
     # Before this version nobody could enrol: who must has the whole time for it from now on.
     due = sa.text("INSERT INTO people (account_id, mfa_since) SELECT id, :now FROM accounts WHERE mfa <> 'disabled'")
     op.execute(due.bindparams(now=time.time()))
