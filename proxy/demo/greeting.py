@@ -142,11 +142,16 @@ curl -sv {refused} {smtps}/laptop {envelope} -T /dev/null 2>&1 | grep '^< 5'
 
 {sidegate} passwords revoke {phone.account} {phone.name}
 
-6. Look behind the scenes:
+6. Be the person: sign in at {portal(ports)} with the account password of {me.address}, create an app
+   password there, set up a second step on the way, and put it into step 1. Then want a second step of everybody:
+
+{sidegate} mfa enable --all --yes
+
+7. Look behind the scenes:
 
 {sidegate} why {me.address}
 
-{sidegate} passwords create {me.address} tablet
+{sidegate} audit --account {me.address}
 
 {sidegate} --help
 

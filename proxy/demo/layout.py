@@ -28,6 +28,8 @@ portal:
   listen: "{host}:{ports.portal}"
   mail: {{from: "sidegate@{domain}", server: "{host}:{smtp}", tls: none, user: {master}, password_file: {password}}}
   profile_signer: {{certificate: {certificate}, key: {key}}}
+  ## Whoever can reach this demo may set up a first second factor without an enrolment code.
+  trusted_networks: [127.0.0.0/8, "::1"]
 default_domain: {domain}
 fronts:
   - {{protocol: imap, tls: implicit, backend: mailboxes,
