@@ -101,6 +101,7 @@ sidegate demo: everything runs on this machine, for you alone. Stop it with Ctrl
 Accounts; an account password opens nothing here, a person signs in with it at the portal:
 {people}
 What they should know (a new sign-in, app password or sign-in method) comes as mail into these inboxes, from the portal.
+Text messages and calls with codes are printed here.
 
 App password "{curl.name}" of {curl.account}:
   {curl.secret}

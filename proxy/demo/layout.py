@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
@@ -31,6 +32,9 @@ portal:
   ## Whoever can reach this demo may set up a first second factor without an enrolment code.
   trusted_networks: [127.0.0.0/8, "::1"]
 default_domain: {domain}
+factors:
+  sms: {{webhook: {{url: "http://{host}:{phones}/", secret_file: {gateway_secret}}}, countries: [ES, US, GB, DE, FR]}}
+  call: {{webhook: {{url: "http://{host}:{phones}/", secret_file: {gateway_secret}}}, countries: [ES, US, GB, DE, FR]}}
 fronts:
   - {{protocol: imap, tls: implicit, backend: mailboxes,
      listen: "{host}:{ports.imap_tls}", public: "localhost:{ports.imap_tls}"}}
@@ -72,14 +76,15 @@ class Layout:
     certificates: Certificates
     master_password: Path
     service_password: Path
+    gateway_secret: Path
     log: Path
     run: Path
 
 
-def lay_out(directory: Path, run: Path, ports: Ports, *, imap: int, smtp: int, ldap: int) -> Layout:
+def lay_out(directory: Path, run: Path, ports: Ports, *, imap: int, smtp: int, ldap: int, phones: int) -> Layout:
     """Write everything `sidegate init` and `sidegate serve` need into `directory`; sockets go to `run`.
 
-    imap, smtp, ldap: the backends' ports.
+    imap, smtp, ldap: the backends' ports; phones: that of what sends text messages.
     """
     directory.chmod(0o700)
     for folder in (directory / "state", run):
@@ -89,11 +94,13 @@ def lay_out(directory: Path, run: Path, ports: Ports, *, imap: int, smtp: int, l
         make_certificates(directory),
         directory / "master-password",
         directory / "service-password",
+        directory / "gateway-secret",
         directory / "sidegate.log",
         run,
     )
     for file in (layout.master_password, layout.service_password):
         _write_secret(file, secrets.token_urlsafe(24) + "\n")
+    _write_secret(layout.gateway_secret, f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}\n")
     quoted = {  # a JSON string is a YAML string
         "store": f"sqlite:{directory}/sidegate.db",
         "state": str(directory / "state"),
@@ -102,6 +109,7 @@ def lay_out(directory: Path, run: Path, ports: Ports, *, imap: int, smtp: int, l
         "key": str(layout.certificates.key),
         "password": str(layout.master_password),
         "service_password": str(layout.service_password),
+        "gateway_secret": str(layout.gateway_secret),
     }
     text = CONFIG.format(
         **{name: json.dumps(value) for name, value in quoted.items()},
@@ -115,6 +123,7 @@ def lay_out(directory: Path, run: Path, ports: Ports, *, imap: int, smtp: int, l
         imap=imap,
         smtp=smtp,
         ldap=ldap,
+        phones=phones,
     )
     _write_secret(layout.config, text)
     return layout

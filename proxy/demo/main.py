@@ -21,7 +21,9 @@ from typing import Any
 from proxy.config import load
 from proxy.demo.greeting import DemoAccount, Minted, facts, greeting
 from proxy.demo.layout import MASTER_USER, Layout, lay_out
+from proxy.demo.phone_network import phone_network
 from proxy.demo.ports import hold, listening
+from proxy.domain.secret import Secret
 from proxy.store import notices
 from proxy.store.engine import Store
 
@@ -102,7 +104,8 @@ def _demo(root: Path, ready_file: Path | None, cleanup: contextlib.ExitStack, *,
         ports, sockets = hold(held)
         behind = {name: held.enter_context(listening()) for name in ("imap", "smtp", "ldap")}
         numbers = {name: sock.getsockname()[1] for name, sock in behind.items()}
-        layout = lay_out(root, _run_dir(root, cleanup), ports, **numbers)
+        phones = cleanup.enter_context(phone_network(lambda: Secret(layout.gateway_secret.read_text().strip())))
+        layout = lay_out(root, _run_dir(root, cleanup), ports, **numbers, phones=phones)
         backends, ready = _start_backends(layout, behind, cleanup)
         _sidegate(layout, "init")
         _wait_for(ready, layout)

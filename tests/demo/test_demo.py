@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import imaplib
 import json
@@ -22,7 +23,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from proxy.config import load
 from proxy.demo.main import _run_dir
+from proxy.domain.phone_codes import Message
+from proxy.factors.webhook import make
 from tests.peers.process import wait_until
 from tests.support.demo import ROOT, Demo
 
@@ -75,6 +79,16 @@ def test_the_portal_page_is_there(demo: Demo) -> None:
     response = httpx.get(demo.facts["portal"])
     assert response.status_code == 200
     assert "What is an app password?" in response.text
+
+
+def test_text_messages_are_printed_and_only_signed_ones(demo: Demo) -> None:
+    settings = load(Path(demo.facts["config"])).factors.sms
+    assert settings is not None
+    assert settings.webhook is not None
+    send = make(settings.webhook, time.time, os.urandom)
+    asyncio.run(send(Message("+34612345678", "123456 is your code.\n\n@localhost #123456", "en", "sms")))
+    assert "\ntext message to +34612345678: 123456 is your code. @localhost #123456\n" in demo.text()
+    assert httpx.post(settings.webhook.url, json={}).status_code == 401
 
 
 def test_starttls_on_both(demo: Demo) -> None:
