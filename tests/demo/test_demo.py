@@ -136,8 +136,8 @@ def test_nothing_secret_in_the_log(demo: Demo) -> None:
 @pytest.mark.real
 def test_the_printed_commands_work_as_they_stand(demo: Demo) -> None:
     commands = demo.commands()
-    assert len(commands) == 11, commands
-    inbox, send, fourth, imap_refused, smtp_refused, idle, sessions, revoke, why, create, help_ = commands
+    assert len(commands) == 12, commands
+    inbox, send, fourth, imap_refused, smtp_refused, idle, sessions, revoke, enable, why, audit, help_ = commands
 
     def output(command: str) -> str:
         done = demo.paste(command)
@@ -171,8 +171,11 @@ def test_the_printed_commands_work_as_they_stand(demo: Demo) -> None:
     assert closed[-1][0] < returned + 1
     assert output(inbox).count("Message-ID:") == 3, "another app of the same person goes on"
 
+    output(enable)
+    states = json.loads(output(f"{enable.partition(' mfa ')[0]} accounts list --json"))
+    assert {row["mfa"] for row in states} == {"enabled"}
     assert "not_app_password" in output(why)
-    assert re.search("([a-z]{4}-){4}[a-z]{4}", output(create))
+    assert "alice@example.org" in output(audit)
     assert "Usage: sidegate" in output(help_)
 
 

@@ -23,8 +23,9 @@ WITHIN = 10.0
 def remarks(config: Config) -> Iterator[tuple[str, str]]:
     """What the configuration alone tells: what is meant, and what to do."""
     portal = config.portal
-    secure = portal.url.startswith("https:")
-    if not secure:
+    parts = urlsplit(portal.url)
+    secure = parts.scheme == "https"
+    if not secure and not is_loopback(parts.hostname or ""):  # which browsers trust without TLS
         yield (
             "portal.url is no https: passwords and cookies go in the clear, and passkeys need it",
             "give the portal a certificate, or the web server in front of it",
