@@ -17,6 +17,7 @@ from tests.support.demo import Demo
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 EDGE = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36 Edg/140.0"
+PIXEL = "Mozilla/5.0 (Linux; Android 16; Pixel 9) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36"
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1 Version/18.0 Safari/604.1"
 
 
@@ -124,6 +125,31 @@ class Story:
         page.goto(f"{self.portal}/factors/add/recovery_code")
         self.camera.take(page, "factors-recovery-codes")
 
+    def confirm_on_the_phone(self, page: Page) -> None:
+        """A phone is connected; then somebody signs in, which it stops."""
+        take, phone = self.camera.take, self.browser(PIXEL, HOME)
+        phone.context.grant_permissions(["notifications"], origin=self.portal)
+        page.goto(f"{self.portal}/factors/add/push")
+        phone.goto(page.get_by_role("link", name="This is the phone").get_attribute("href") or "")
+        phone.get_by_role("button", name="Connect this phone").click()
+        expect(phone.get_by_text("This phone is connected.")).to_be_visible()
+        expect(page.get_by_text("Is that your phone?")).to_be_visible()
+        page.get_by_label("Name").fill("Pixel 9, confirming")
+        page.get_by_role("button", name="Add the phone").click()
+        somebody = self.browser(EDGE, AWAY)
+        self.sign_in(somebody)
+        somebody.goto(f"{self.portal}/challenge/push")
+        take(somebody, "confirm")
+        phone.goto(f"{self.portal}/phone")
+        expect(phone.get_by_role("heading", name="Is it you who signs in?")).to_be_visible(timeout=15_000)
+        take(phone, "phone-asks")
+        phone.get_by_role("button", name="Report it").click()
+        expect(phone.get_by_role("heading", name="Somebody else has your password?")).to_be_visible()
+        take(phone, "phone-report")
+        phone.get_by_role("button", name="Cancel").click()
+        phone.get_by_role("button", name="Stop that sign-in").click()
+        expect(phone.get_by_role("button", name="Done")).to_be_visible()
+
     def revoke(self, page: Page) -> None:
         page.goto(f"{self.portal}/app-passwords")
         page.get_by_role("link", name="iPhone, Mail").last.click()
@@ -163,6 +189,7 @@ def tell(demo: Demo, chromium: Browser, camera: Camera) -> None:
         story.look_around(page)
         story.more_factors(page)
         story.revoke(page)
+        story.confirm_on_the_phone(page)
         story.challenge()
         with page.expect_navigation():
             page.locator("footer button[value=es]").click()
