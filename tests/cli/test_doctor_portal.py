@@ -55,10 +55,17 @@ def configured(tmp_path: Path, **changes: Any) -> Config:
 
 def test_it_is_asked_for_where_people_ask(tmp_path: Path, server: HTTPServer) -> None:
     config = configured(tmp_path, url=f"http://127.0.0.1:{server.server_port}/apps/")
-    plain, reached = portal(config)
-    assert "is no https" in plain.text
+    (reached,) = portal(config)
     assert (reached.state, reached.text) == (State.OK, f"{config.portal.url} answers")
     assert Answers.asked == "/apps/healthz"
+
+
+def test_plain_http_is_remarked_on_but_where_browsers_trust_it(tmp_path: Path) -> None:
+    said = {
+        url: [text for text, _ in remarks(configured(tmp_path, url=url)) if "is no https" in text]
+        for url in ("http://login.example.org", "http://localhost:8080", "https://login.example.org")
+    }
+    assert [len(texts) for texts in said.values()] == [1, 0, 0]
 
 
 def test_something_else_under_its_url(tmp_path: Path, server: HTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
